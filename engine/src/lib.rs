@@ -1,0 +1,5 @@
+//! The storage engine of Skink.
+
+pub mod command;
+pub mod evaluate;
+pub mod position;

@@ -131,7 +131,7 @@ pub struct Precondition {
 pub struct Transaction {
     /// If one of these does not hold, nothing happens and the reply is [`Reply::Aborted`].
     pub preconditions: Vec<Precondition>,
-    /// The commands, in order; none of them a transaction or a flush after which other commands write.
+    /// The commands, in order. One that is a transaction fails ([`CommandError::NestedTransaction`]).
     pub commands: Vec<Command>,
     /// Whether the first failing command undoes all of it ([`Reply::RolledBack`]); else the others stand, as in Redis.
     pub all_or_nothing: bool,

@@ -140,6 +140,16 @@ pub fn evaluate<V: View>(command: &Command, view: &V, context: Context) -> Resul
     if let Some(error) = oversized(command, context) {
         return Ok(Outcome::fail(error));
     }
+    match command {
+        Command::Transaction(transaction) => transaction::evaluate(transaction, view, context),
+        single => evaluate_single(single, view, context),
+    }
+}
+
+/// Evaluates a command that is not a transaction, on its own or inside one.
+///
+/// Apart from [`evaluate`], or a transaction's view would be a view over a view over a view, a type without an end.
+fn evaluate_single<V: View>(command: &Command, view: &V, context: Context) -> Result<Outcome, V::Error> {
     Evaluation { view, context }.command(command)
 }
 
@@ -156,6 +166,11 @@ fn oversized(command: &Command, context: Context) -> Option<CommandError> {
     if keys > MAX_KEYS_PER_COMMAND {
         return Some(CommandError::TooManyKeys { max: MAX_KEYS_PER_COMMAND });
     }
+    oversized_value(command, context)
+}
+
+/// The limit on the values that a command carries; a transaction's commands are looked at one by one.
+fn oversized_value(command: &Command, context: Context) -> Option<CommandError> {
     let max = context.max_value_len;
     let too_long =
         |value: &Bytes| (value.len() > max).then_some(CommandError::ValueTooLong { len: value.len() as u64, max });
@@ -251,7 +266,7 @@ impl<'v, V: View> Evaluation<'v, V> {
             Command::Scan { cursor, limit, pattern } => self.scan(*cursor, *limit, pattern.as_ref())?,
             Command::Count => Outcome::read(Reply::Integer(i64::try_from(self.view.count()?).unwrap_or(i64::MAX))),
             Command::Flush => Outcome { reply: Reply::Done, effects: smallvec![Effect::Flush] },
-            Command::Transaction(transaction) => self.transaction(transaction)?,
+            Command::Transaction(_) => Outcome::fail(CommandError::NestedTransaction),
         })
     }
 
@@ -344,14 +359,8 @@ impl<'v, V: View> Evaluation<'v, V> {
             return Ok(Outcome::fail(CommandError::IntegerOverflow));
         };
         let value = sum.to_string().into_bytes();
-        Ok(Outcome {
-            reply: Reply::Integer(sum),
-            effects: smallvec![Effect::Put {
-                key: key.clone(),
-                value: value.into(),
-                expires_at_ms: stored.map_or(0, |stored| stored.expires_at_ms),
-            }],
-        })
+        let outcome = self.changed_value(key, stored, value.len() as u64, || value);
+        Ok(if outcome.reply.is_failure() { outcome } else { Outcome { reply: Reply::Integer(sum), ..outcome } })
     }
 
     /// A value that a command computed from the present one; it keeps its expiry.

@@ -3,3 +3,5 @@
 pub mod command;
 pub mod evaluate;
 pub mod position;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,38 +1,37 @@
 //! Transactions: commands evaluated one after the other over a view that shows what the earlier ones did.
 
-use super::{Effect, Effects, Evaluation, Outcome, Stored, View, Walk};
-use crate::command::{Command, CommandError, Range, Reply, Transaction};
+use super::{Context, Effect, Effects, Evaluation, Outcome, Stored, View, Walk, evaluate_single, oversized_value};
+use crate::command::{Range, Reply, Transaction};
 use crate::position::Revision;
 use bytes::Bytes;
 use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-impl<V: View> Evaluation<'_, V> {
-    pub(super) fn transaction(&self, transaction: &Transaction) -> Result<Outcome, V::Error> {
-        for precondition in &transaction.preconditions {
-            let revision = self.visible(&precondition.key)?.map(|stored| stored.revision);
-            if revision != precondition.revision {
-                return Ok(Outcome::read(Reply::Aborted));
-            }
+/// Evaluates a transaction: all of its effects together, or none.
+pub(super) fn evaluate<V: View>(transaction: &Transaction, view: &V, context: Context) -> Result<Outcome, V::Error> {
+    for precondition in &transaction.preconditions {
+        let revision = Evaluation { view, context }.visible(&precondition.key)?.map(|stored| stored.revision);
+        if revision != precondition.revision {
+            return Ok(Outcome::read(Reply::Aborted));
         }
-        let mut overlay = Overlay::new(self.view, self.context.revision);
-        let mut replies = Vec::with_capacity(transaction.commands.len());
-        for (index, command) in transaction.commands.iter().enumerate() {
-            let outcome = match command {
-                Command::Transaction(_) => Outcome::fail(CommandError::NestedTransaction),
-                command => super::evaluate(command, &overlay, self.context)?,
-            };
-            match outcome.reply {
-                Reply::Failed(error) if transaction.all_or_nothing => {
-                    return Ok(Outcome::read(Reply::RolledBack { index, error }));
-                }
-                reply => replies.push(reply),
-            }
-            overlay.apply(outcome.effects)?;
-        }
-        Ok(Outcome { reply: Reply::Transaction(replies), effects: overlay.into_effects() })
     }
+    let mut overlay = Overlay::new(view, context.revision);
+    let mut replies = Vec::with_capacity(transaction.commands.len());
+    for (index, command) in transaction.commands.iter().enumerate() {
+        let outcome = match oversized_value(command, context) {
+            Some(error) => Outcome::fail(error),
+            None => evaluate_single(command, &overlay, context)?,
+        };
+        match outcome.reply {
+            Reply::Failed(error) if transaction.all_or_nothing => {
+                return Ok(Outcome::read(Reply::RolledBack { index, error }));
+            }
+            reply => replies.push(reply),
+        }
+        overlay.apply(outcome.effects)?;
+    }
+    Ok(Outcome { reply: Reply::Transaction(replies), effects: overlay.into_effects()? })
 }
 
 /// What the transaction has done to a key so far.
@@ -88,7 +87,7 @@ impl<'v, V: View> Overlay<'v, V> {
     }
 
     /// One effect per key, in key order; what the transaction created and deleted again has none.
-    fn into_effects(self) -> Effects {
+    fn into_effects(self) -> Result<Effects, V::Error> {
         let mut effects: Effects = if self.flushed { smallvec![Effect::Flush] } else { smallvec![] };
         for (key, change) in self.changes {
             match change {
@@ -96,13 +95,13 @@ impl<'v, V: View> Overlay<'v, V> {
                 // After a flush there is nothing to delete; without one, the key may have been made by this transaction.
                 Change::Delete if self.flushed => {}
                 Change::Delete => {
-                    if !matches!(self.base.stored(&key), Ok(None)) {
+                    if self.base.stored(&key)?.is_some() {
                         effects.push(Effect::Delete { key });
                     }
                 }
             }
         }
-        effects
+        Ok(effects)
     }
 
     fn shown<'c>(&self, change: &'c Change) -> Option<Stored<'c>> {
@@ -171,10 +170,13 @@ impl<V: View> View for Overlay<'_, V> {
     }
 
     fn scan(&self, cursor: u64, limit: usize, visit: &mut dyn FnMut(&[u8], Stored<'_>)) -> Result<u64, V::Error> {
-        // What the transaction itself wrote comes with the first step; the base shows the rest.
+        // Keys that the transaction made come with the first step. Those that it overwrote come where the base has
+        // them: a scan that began before the transaction has not seen them yet.
         if cursor == 0 {
             for (key, change) in &self.changes {
-                if let Some(stored) = self.shown(change) {
+                if let Some(stored) = self.shown(change)
+                    && (self.flushed || self.base.stored(key)?.is_none())
+                {
                     visit(key, stored);
                 }
             }
@@ -182,9 +184,12 @@ impl<V: View> View for Overlay<'_, V> {
         if self.flushed {
             return Ok(0);
         }
-        self.base.scan(cursor, limit, &mut |key, stored| {
-            if !self.changes.contains_key(key) {
-                visit(key, stored);
+        self.base.scan(cursor, limit, &mut |key, stored| match self.changes.get(key) {
+            None => visit(key, stored),
+            Some(change) => {
+                if let Some(stored) = self.shown(change) {
+                    visit(key, stored);
+                }
             }
         })
     }

@@ -1,1 +1,3 @@
-//! x
+//! What clients of Skink talk to: its protocols and languages.
+
+pub mod statement;

@@ -7,6 +7,7 @@
 //! hint: strings are in single quotes: 'user:1'
 //! ```
 
+use super::literal::is_printable;
 use super::token::Input;
 use std::fmt;
 use winnow::error::ParserError;
@@ -112,7 +113,7 @@ impl<'a> ParserError<Input<'a>> for Failure {
     }
 }
 
-/// Text of one line that can be shown: what is not UTF-8 or moves the cursor is replaced.
+/// Text that can be shown in one line: what is not UTF-8, invisible, or moves the cursor is replaced.
 pub(super) fn printable(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().map(|shown| if shown.is_control() { ' ' } else { shown }).collect()
+    String::from_utf8_lossy(text).chars().map(|shown| if is_printable(shown) { shown } else { ' ' }).collect()
 }

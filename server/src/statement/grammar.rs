@@ -1,7 +1,7 @@
 //! The grammar: statements out of tokens, looking one token ahead and never nesting.
 
 use super::error::Failure;
-use super::token::{Token, Tokens};
+use super::token::{Token, Tokens, shown};
 use super::where_clause;
 use super::{Located, ShowTopic, Statement, StatementKind};
 use bytes::Bytes;
@@ -157,7 +157,9 @@ fn increment(tokens: &mut Tokens<'_>) -> Result<Command, Failure> {
         return Ok(Command::Increment { key, by: 1 });
     }
     let (number, offset) = tokens.number("a number")?;
-    let by = number.parse().map_err(|_| Failure::new(offset, format!("{number} is not a 64-bit integer")))?;
+    let by = number
+        .parse()
+        .map_err(|_| Failure::new(offset, format!("{} is not a 64-bit integer", shown(number.as_bytes()))))?;
     Ok(Command::Increment { key, by })
 }
 
@@ -169,7 +171,9 @@ fn condition(tokens: &mut Tokens<'_>) -> Result<Condition, Failure> {
     } else if tokens.keyword("REVISION")? {
         tokens.require_symbol("=")?;
         let (number, offset) = tokens.number("a number")?;
-        let revision = number.parse().map_err(|_| Failure::new(offset, format!("{number} is not a revision")))?;
+        let revision = number
+            .parse()
+            .map_err(|_| Failure::new(offset, format!("{} is not a revision", shown(number.as_bytes()))))?;
         Ok(Condition::RevisionIs(Revision::from_raw(revision)))
     } else {
         Err(tokens.unexpected())
@@ -182,7 +186,8 @@ fn expiry(tokens: &mut Tokens<'_>) -> Result<Expiry, Failure> {
         return Ok(Expiry::Never);
     }
     let (text, offset) = tokens.number("a duration such as 60s")?;
-    let failure = |message: &str| Failure::new(offset, format!("{text} {message}"));
+    let found = shown(text.as_bytes());
+    let failure = |message: &str| Failure::new(offset, format!("{found} {message}"));
     let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let unit_ms: i64 = match unit.to_ascii_lowercase().as_str() {
         "ms" => 1,
@@ -191,7 +196,7 @@ fn expiry(tokens: &mut Tokens<'_>) -> Result<Expiry, Failure> {
         "h" => 3_600_000,
         "d" => 86_400_000,
         "" => {
-            return Err(failure("has no unit").hint(format!("write {text}s for seconds; units are ms, s, m, h and d")));
+            return Err(failure("has no unit").hint(format!("write {found}s for seconds; units are ms, s, m, h and d")));
         }
         _ => return Err(failure("is not a duration").hint("write 500ms, 60s, 5m, 2h or 7d")),
     };

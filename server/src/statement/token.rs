@@ -194,8 +194,8 @@ fn described(token: &Token<'_>) -> String {
     }
 }
 
-/// The start of a token.
-fn shown(token: &[u8]) -> String {
+/// The start of a token, so that an error shows it.
+pub(super) fn shown(token: &[u8]) -> String {
     let near = token.get(..4 * (SHOWN_CHARS + 1)).unwrap_or(token);
     let near = printable(near);
     let cut: String = near.chars().take(SHOWN_CHARS).collect();

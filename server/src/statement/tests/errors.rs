@@ -1,5 +1,6 @@
 //! Error texts, as they are shown. Change them here when you change them there, and read them once more.
 
+use crate::statement::literal::is_printable;
 use crate::statement::{Limits, parse, parse_script};
 
 fn error(text: impl AsRef<[u8]>) -> String {
@@ -191,10 +192,16 @@ fn hostile_texts_get_a_short_error() {
         format!("READ {}", "'k' ".repeat(1 << 18)),
         format!("READ 'k' {}", "é".repeat(1 << 19)),
         "EXPLAIN ".repeat(1 << 17),
+        format!("INCREMENT 'k' BY {}", "9".repeat(1 << 20)),
+        format!("CREATE 'k' = 'v' EXPIRE {}", "9".repeat(1 << 20)),
+        "CREATE 'k' = 'v' EXPIRE 6\u{9b}31m\u{202e}".to_string(),
+        "DELETE 'k' IF REVISION = 6\u{9b}31m\u{202e}".to_string(),
         format!("READ \"{}", "\u{1b}[31m".repeat(1 << 17)),
     ] {
         let shown = error(&text);
-        assert!(shown.len() < 1000 && !shown.contains('\u{1b}'), "{} bytes", shown.len());
+        assert!(shown.len() < 1000, "{} bytes", shown.len());
+        let unseen = |shown: char| shown != '\n' && !is_printable(shown);
+        assert!(!shown.contains(unseen), "{}", shown.escape_debug());
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Step {
 
 /// Commands that follow each other; time moves on between them, by nothing at all or by a lot.
 pub fn history(len: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
-    let advance_ms = prop_oneof![4 => Just(0_u64), 4 => 1..20_u64, 1 => 20..500_u64];
+    let advance_ms = prop_oneof![6 => Just(0_u64), 6 => 1..20_u64, 1 => 20..300_u64];
     // Sometimes shorter than a number.
     let max_value_len = select(vec![MAX_VALUE_LEN, MAX_VALUE_LEN, MAX_VALUE_LEN / 2]);
     (vec((advance_ms, command()), len), max_value_len).prop_map(|(commands, max_value_len)| {
@@ -192,8 +192,9 @@ pub fn expiry() -> impl Strategy<Value = Expiry> {
     prop_oneof![
         4 => Just(Expiry::Never),
         2 => Just(Expiry::Keep),
-        4 => (-3..120_i64).prop_map(Expiry::InMs),
-        4 => (start - 10..start + 400).prop_map(Expiry::AtMs),
+        4 => (-3..300_i64).prop_map(Expiry::InMs),
+        // Coarse, so that some are equal, and so far on that not all have passed when a history gets there.
+        4 => (-1..15_i64).prop_map(move |hundreds| Expiry::AtMs(start + 100 * hundreds)),
         1 => select(vec![i64::MIN, -1, 0, i64::MAX]).prop_map(Expiry::InMs),
         1 => select(vec![i64::MIN, -1, 0, i64::MAX]).prop_map(Expiry::AtMs),
     ]

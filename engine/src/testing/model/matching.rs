@@ -1,4 +1,4 @@
-//! Which keys a pattern matches: by recursion over its elements, with no thought for time.
+//! Which keys a pattern matches: element by element, for all lengths of the key at once.
 
 use crate::command::Pattern;
 
@@ -14,31 +14,38 @@ enum Element {
     Class { ranges: Vec<(u8, u8)>, negated: bool },
 }
 
-/// Whether the key matches the pattern. Takes time exponential in the number of wildcards.
+/// Whether the key matches the pattern.
 pub fn matches(pattern: &Pattern, key: &[u8]) -> bool {
     let elements = match pattern {
         Pattern::Like(text) => like(text),
         Pattern::Glob(text) => glob(text),
     };
-    elements_match(&elements, key)
+    // For every length, whether so much of the key matches the elements so far. No elements match nothing of it.
+    let mut matching: Vec<bool> = (0..=key.len()).map(|len| len == 0).collect();
+    for element in &elements {
+        matching = (0..=key.len())
+            .scan(false, |shorter, len| {
+                *shorter |= matching[len];
+                Some(match element {
+                    Element::Run => *shorter,
+                    element => len > 0 && matching[len - 1] && element.takes(key[len - 1]),
+                })
+            })
+            .collect();
+    }
+    matching[key.len()]
 }
 
-fn elements_match(elements: &[Element], key: &[u8]) -> bool {
-    let Some((first, rest)) = elements.split_first() else {
-        return key.is_empty();
-    };
-    if let Element::Run = first {
-        return (0..=key.len()).any(|taken| elements_match(rest, &key[taken..]));
+impl Element {
+    fn takes(&self, byte: u8) -> bool {
+        match self {
+            Element::Run | Element::Any => true,
+            Element::Byte(wanted) => *wanted == byte,
+            Element::Class { ranges, negated } => {
+                ranges.iter().any(|&(low, high)| low <= byte && byte <= high) != *negated
+            }
+        }
     }
-    let Some((&byte, key)) = key.split_first() else {
-        return false;
-    };
-    let takes = match first {
-        Element::Run | Element::Any => true,
-        Element::Byte(wanted) => *wanted == byte,
-        Element::Class { ranges, negated } => ranges.iter().any(|&(low, high)| low <= byte && byte <= high) != *negated,
-    };
-    takes && elements_match(rest, key)
 }
 
 fn like(text: &[u8]) -> Vec<Element> {

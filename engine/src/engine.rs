@@ -1,0 +1,170 @@
+//! The engine: the state of one replica, on one data directory.
+//!
+//! ```text
+//! open -> execute(command) ... cut -> checkpoint (in the background) -> maintain (compaction, images, garbage)
+//! ```
+//!
+//! It has no threads: whoever uses it calls [`Engine::execute`] from as many as it likes, [`Engine::cut`] when no
+//! command is in flight, and [`Engine::checkpoint`] and [`Engine::maintain`] from one in the background.
+
+mod checkpoint;
+mod execute;
+mod maintenance;
+mod open;
+mod range;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{CheckpointInfo, Cut};
+pub use maintenance::SpaceReport;
+pub(crate) use open::place;
+pub use open::{EngineOptions, Opened};
+pub use range::PinnedCut;
+
+use crate::directory::{Directory, Format};
+use crate::env::Environment;
+use crate::error::Fault;
+use crate::key::{Generation, KeyHash};
+use crate::log::LogFiles;
+use crate::position::Instance;
+use crate::segment::{Guard, Place, Segment, SegmentCut};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// The state of one replica.
+pub struct Engine {
+    environment: Environment,
+    directory: Directory,
+    format: Format,
+    place: Place,
+    segments: Vec<Segment>,
+    /// Held by a cut, and by whatever changes which file a segment is in.
+    layout: Arc<Mutex<()>>,
+    /// Pinned cuts. Changes under `layout`.
+    pins: AtomicUsize,
+    /// The next generation of any segment's file: one counter keeps names unique.
+    next_generation: AtomicU32,
+    log_files: Arc<LogFiles>,
+    background: Mutex<Background>,
+    /// The last checkpoint's instance.
+    last_checkpoint: AtomicU64,
+    /// Segment files that a checkpoint or the present state no longer names.
+    garbage: Mutex<Vec<PathBuf>>,
+}
+
+/// What checkpoints know of one another. One at a time is made.
+struct Background {
+    /// The kept checkpoints, oldest first.
+    checkpoints: Vec<KeptCheckpoint>,
+    /// Where the search for maintenance work goes on.
+    next_segment: usize,
+}
+
+#[derive(Clone)]
+struct KeptCheckpoint {
+    instance: Instance,
+    folder: PathBuf,
+    log_position: crate::position::LogPosition,
+    segments: Arc<Vec<SegmentCut>>,
+}
+
+impl Engine {
+    /// What the data directory is.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The environment that the engine works in.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The files of the log that belongs to the state.
+    pub fn log_files(&self) -> &Arc<LogFiles> {
+        &self.log_files
+    }
+
+    /// A key's hash.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash::of(key, self.place.seed)
+    }
+
+    /// Number of segments.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Segments that were installed since the start.
+    pub fn installed_count(&self) -> usize {
+        self.segments.iter().filter(|segment| segment.is_installed()).count()
+    }
+
+    /// Number of keys, those included that have expired and were not swept yet.
+    pub fn key_count(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.cut().totals.live_records).sum()
+    }
+
+    /// Bytes of the records of live keys.
+    pub fn live_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.cut().totals.live_bytes).sum()
+    }
+
+    /// Where each segment stands.
+    pub fn segment_cuts(&self) -> Vec<SegmentCut> {
+        self.segments.iter().map(Segment::cut).collect()
+    }
+
+    /// Instance of the last durable checkpoint.
+    pub fn last_checkpoint(&self) -> Instance {
+        Instance::new(self.last_checkpoint.load(Ordering::Acquire)).unwrap_or_default()
+    }
+
+    fn lock_segment(&self, index: usize) -> Result<Guard<'_>, Fault> {
+        self.segments[index].lock(&self.place)
+    }
+
+    fn new_generation(&self) -> Generation {
+        Generation(self.next_generation.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether a write can be accepted now: room for it, what is in flight, and the next log file.
+    ///
+    /// Writes are refused while there still is some room, so that what was accepted can be executed and deletes
+    /// go through; see `docs/operations.md`.
+    ///
+    /// # Errors
+    /// The disk is nearly full.
+    pub fn check_room(&self, only_deletes: bool) -> Result<(), Fault> {
+        let root = self.directory.root();
+        let free = self.environment.disk.free_bytes(root).map_err(Fault::io("asking for free space at", root))?;
+        let reserve = self.room_reserve();
+        let needed = if only_deletes { reserve / 4 } else { reserve };
+        if free >= needed {
+            return Ok(());
+        }
+        Err(Fault::Full {
+            action: "accepting writes in",
+            path: root.to_path_buf(),
+            source: std::io::Error::new(
+                std::io::ErrorKind::StorageFull,
+                format!("{free} bytes are free, {needed} are kept in reserve"),
+            ),
+        })
+    }
+
+    /// Bytes that are kept free: a step of growth for every segment that is in use would be too much for small
+    /// disks, so a quarter of a log file and at least 4 MiB.
+    fn room_reserve(&self) -> u64 {
+        (self.format.log_file_len / 4).max(4 << 20)
+    }
+}

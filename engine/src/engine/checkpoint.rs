@@ -1,0 +1,199 @@
+//! Cut and checkpoint: a consistent point of the whole state, and making it durable.
+
+use super::{Engine, KeptCheckpoint};
+use crate::env::Open;
+use crate::error::Fault;
+use crate::files;
+use crate::key::SegmentId;
+use crate::manifest::{Manifest, ProxyPosition};
+use crate::position::{Instance, LogPosition};
+use crate::segment::{ImageAt, Place, SegmentCut};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Checkpoints that are kept in any case where there is room.
+const KEPT: usize = 2;
+
+/// A consistent point of the whole state: a length per segment.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    /// The last instance that is in it.
+    pub instance: Instance,
+    /// That instance's time.
+    pub time_ms: u64,
+    /// Where the log goes on after it.
+    pub log_position: LogPosition,
+    /// The ids that the order had delivered.
+    pub proxies: Vec<ProxyPosition>,
+    /// Where each segment stands.
+    pub segments: Vec<SegmentCut>,
+}
+
+/// What making a checkpoint took.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointInfo {
+    /// Its instance.
+    pub instance: Instance,
+    /// Bytes that were appended to segment files since the checkpoint before.
+    pub new_bytes: u64,
+    /// Keys in it.
+    pub live_records: u64,
+    /// Sum of the segments' digests.
+    pub digest: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Engine {
+    /// Takes a cut. Call it when no command is in flight; it reads one length per segment and locks none.
+    pub fn cut(&self, instance: Instance, time_ms: u64, log_position: LogPosition, proxies: Vec<ProxyPosition>) -> Cut {
+        let no_swap = self.layout.lock();
+        let segments = self.segment_cuts();
+        drop(no_swap);
+        Cut { instance, time_ms, log_position, proxies, segments }
+    }
+
+    /// Makes a cut durable as a checkpoint, then lets go of what no kept checkpoint needs: older checkpoints, segment
+    /// files, log files. For one thread in the background. `is_clean_stop` says that the log ends at the cut's position.
+    ///
+    /// # Errors
+    /// A full disk: the checkpoints before stay, try again later. Other faults: stop.
+    pub fn checkpoint(&self, cut: &Cut, is_clean_stop: bool) -> Result<CheckpointInfo, Fault> {
+        let started = Instant::now();
+        let mut background = self.background.lock();
+        let before = background.checkpoints.last().map(|checkpoint| Arc::clone(&checkpoint.segments));
+        let new_bytes = self.sync_segments(cut, before.as_deref())?;
+        let manifest = Manifest {
+            shape: self.format.shape,
+            instance: cut.instance,
+            time_ms: cut.time_ms,
+            log_position: cut.log_position,
+            is_clean_stop,
+            proxies: cut.proxies.clone(),
+            segments: cut.segments.clone(),
+        };
+        let previous = background.checkpoints.last().map(|checkpoint| checkpoint.folder.clone());
+        let folder = Manifest::folder(&self.directory.checkpoints(), cut.instance);
+        self.write_folder(&folder, &manifest, previous.as_deref())?;
+        *self.place.checkpoint.lock() = Some(folder.clone());
+        background.checkpoints.retain(|checkpoint| checkpoint.instance != cut.instance);
+        background.checkpoints.push(KeptCheckpoint {
+            instance: cut.instance,
+            folder,
+            log_position: cut.log_position,
+            segments: Arc::new(cut.segments.clone()),
+        });
+        self.last_checkpoint.store(cut.instance.get(), Ordering::Release);
+        let keep = if self.is_over_space_budget() { 1 } else { KEPT };
+        self.drop_old(&mut background, keep)?;
+        Ok(CheckpointInfo {
+            instance: cut.instance,
+            new_bytes,
+            live_records: manifest.live_records(),
+            digest: manifest.digest(),
+            duration: started.elapsed(),
+        })
+    }
+
+    /// Makes the segment files that changed durable up to the cut; answers with the bytes that are new.
+    fn sync_segments(&self, cut: &Cut, before: Option<&Vec<SegmentCut>>) -> Result<u64, Fault> {
+        let disk = &self.environment.disk;
+        let mut changed = Vec::new();
+        let mut new_bytes = 0;
+        for (number, segment) in cut.segments.iter().enumerate() {
+            let old = before.and_then(|before| before.get(number)).copied().unwrap_or_default();
+            if segment.length == 0 || (old.generation, old.length) == (segment.generation, segment.length) {
+                continue;
+            }
+            new_bytes +=
+                if old.generation == segment.generation { segment.length - old.length } else { segment.length };
+            let path = self.place.segment_path(SegmentId(number as u16), segment.generation);
+            let file = disk.open(&path, Open::ReadWrite).map_err(Fault::io("opening", &path))?;
+            changed.push((file, path));
+        }
+        // Writeback starts everywhere, then each file is waited for in turn: syncs side by side disturb the log more.
+        for (file, path) in &changed {
+            file.start_writeback().map_err(Fault::io("writing back", path))?;
+        }
+        for (file, path) in &changed {
+            file.sync_data().map_err(|source| Fault::Io { action: "syncing", path: path.clone(), source })?;
+        }
+        if !changed.is_empty() {
+            let folder = self.directory.segments();
+            disk.sync_folder(&folder).map_err(Fault::io("syncing", &folder))?;
+        }
+        Ok(new_bytes)
+    }
+
+    fn write_folder(&self, folder: &Path, manifest: &Manifest, previous: Option<&Path>) -> Result<(), Fault> {
+        let disk = self.environment.disk.as_ref();
+        let new_folder = folder.with_extension("new");
+        files::remove_folder(disk, &new_folder)?;
+        let result = (|| {
+            disk.create_folder(&new_folder).map_err(Fault::io("creating", &new_folder))?;
+            for (number, cut) in manifest.segments.iter().enumerate().filter(|(_, cut)| cut.length > 0) {
+                let id = SegmentId(number as u16);
+                let name = Place::segment_name(id, cut.generation);
+                let from = self.place.folder.join(&name);
+                disk.hard_link(&from, &new_folder.join(&name)).map_err(Fault::io("linking", &from))?;
+                self.link_image(id, cut, &new_folder, previous)?;
+            }
+            let path = Manifest::path(&new_folder);
+            files::write_atomically(disk, &path, &manifest.encode())?;
+            // A checkpoint at the same instance (nothing was ordered since) is replaced by the newer one.
+            if disk.metadata(folder).is_ok() {
+                let old = folder.with_extension("old");
+                files::remove_folder(disk, &old)?;
+                disk.rename(folder, &old).map_err(Fault::io("renaming", folder))?;
+            }
+            disk.rename(&new_folder, folder).map_err(Fault::io("renaming", &new_folder))?;
+            files::remove_folder(disk, &folder.with_extension("old"))?;
+            let parent = self.directory.checkpoints();
+            disk.sync_folder(&parent).map_err(Fault::io("syncing", &parent))
+        })();
+        if result.is_err() {
+            // Best effort: the next start removes it, too.
+            let _ = files::remove_folder(disk, &new_folder);
+        }
+        result
+    }
+
+    /// Links the image that covers the most of the cut and no more. An image is a help: without one, installing
+    /// the segment takes longer.
+    fn link_image(&self, id: SegmentId, cut: &SegmentCut, folder: &Path, previous: Option<&Path>) -> Result<(), Fault> {
+        let name = Place::image_name(id, cut.generation);
+        let from_images = self.segments[id.index()].lock_installed().is_some_and(|guard| {
+            let installed = guard.installed();
+            let (at, covered) = installed.image_at();
+            installed.generation() == cut.generation && at == ImageAt::Images && covered <= cut.length
+        });
+        let sources = [from_images.then(|| self.place.images.join(&name)), previous.map(|folder| folder.join(&name))];
+        for source in sources.into_iter().flatten() {
+            match self.environment.disk.hard_link(&source, &folder.join(&name)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Fault::io("linking", &source)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_old(&self, background: &mut super::Background, keep: usize) -> Result<(), Fault> {
+        let disk = self.environment.disk.as_ref();
+        while background.checkpoints.len() > keep {
+            let old = background.checkpoints.remove(0);
+            files::remove_folder(disk, &old.folder)?;
+        }
+        // Nothing refers any more to files of generations that were replaced: the kept checkpoints have names of their own.
+        for path in std::mem::take(&mut *self.garbage.lock()) {
+            files::remove_gently(disk, &path)?;
+        }
+        if let Some(oldest) = background.checkpoints.first() {
+            self.log_files.drop_below(oldest.log_position)?;
+        }
+        Ok(())
+    }
+}

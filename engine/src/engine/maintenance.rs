@@ -1,0 +1,132 @@
+//! Maintenance: compaction and images, one segment at a time, and the scrubber.
+
+use super::Engine;
+use crate::error::Fault;
+use crate::segment::{compact, refresh};
+use std::sync::atomic::Ordering;
+
+/// What the state takes on the disk, log aside.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SpaceReport {
+    /// Bytes of segment files and images, those that only checkpoints name included.
+    pub files: u64,
+    /// Bytes of the records of live keys.
+    pub live: u64,
+}
+
+impl Engine {
+    /// Does one piece of work in the background, if there is any: answers whether there was. `pause` is called with
+    /// bytes copied, to throttle.
+    ///
+    /// # Errors
+    /// A full disk: try again later. Damage, other faults: stop.
+    pub fn maintain(&self, pause: &dyn Fn(u64)) -> Result<bool, Fault> {
+        let start = self.background.lock().next_segment;
+        for step in 0..self.segments.len() {
+            let index = (start + step) % self.segments.len();
+            let segment = &self.segments[index];
+            let Some(guard) = segment.lock_installed() else { continue };
+            let installed = guard.installed();
+            let (compaction, image) = (installed.wants_compaction(), installed.wants_image());
+            drop(guard);
+            if !compaction && !image {
+                continue;
+            }
+            self.background.lock().next_segment = index + 1;
+            if compaction {
+                let keep_old = || self.pins.load(Ordering::Acquire) > 0;
+                let generation = self.new_generation();
+                match compact(segment, generation, &self.layout, &keep_old, pause) {
+                    Ok(Some(old)) => {
+                        self.garbage.lock().push(self.place.segment_path(segment.id(), old));
+                        self.garbage.lock().push(self.place.image_path(segment.id(), old));
+                    }
+                    other => {
+                        // What was begun is of no use.
+                        self.garbage.lock().push(self.place.segment_path(segment.id(), generation));
+                        other?;
+                    }
+                }
+            } else {
+                refresh(segment)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Makes images where installing would have to index more than `tail` bytes, so that the next start is quick.
+    ///
+    /// # Errors
+    /// Faults of the disk, damage.
+    pub fn refresh_images(&self, tail: u64) -> Result<(), Fault> {
+        for segment in &self.segments {
+            let wants = segment.lock_installed().is_some_and(|guard| guard.installed().tail_after_image() > tail);
+            if wants {
+                refresh(segment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the checksums of everything in a segment up to where it stands, in steps that hold no lock.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn scrub(&self, segment: usize, pause: &dyn Fn(u64)) -> Result<(), Fault> {
+        let Some(guard) = self.segments[segment].lock_installed() else { return Ok(()) };
+        let (file, length) = (guard.installed().file().cloned(), guard.installed().length());
+        drop(guard);
+        let Some(file) = file else { return Ok(()) };
+        let mut offset = crate::page::PAGE_LEN as u64;
+        let mut since_pause = 0;
+        while offset < length {
+            let record = file.record(offset)?;
+            record.stored().map_err(|what| file.damaged(offset, what))?;
+            since_pause += record.end() - offset;
+            offset = record.end();
+            if since_pause > 256 << 10 {
+                pause(std::mem::take(&mut since_pause));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the state takes on the disk.
+    ///
+    /// # Errors
+    /// Faults of the disk.
+    pub fn space(&self) -> Result<SpaceReport, Fault> {
+        let live = self.live_bytes();
+        let background = self.background.lock();
+        let mut files = 0;
+        let mut seen = hashbrown::HashSet::with_hasher(std::hash::RandomState::new());
+        let folders = background.checkpoints.iter().map(|checkpoint| checkpoint.folder.clone());
+        for folder in [self.directory.segments(), self.directory.images()].into_iter().chain(folders) {
+            for name in self.environment.disk.list(&folder).map_err(Fault::io("listing", &folder))? {
+                // Links have one name in all folders; images of different folders can differ, and are small.
+                if seen.insert(name.clone()) {
+                    files +=
+                        self.environment.disk.metadata(&folder.join(name)).map_or(0, |metadata| metadata.allocated);
+                }
+            }
+        }
+        Ok(SpaceReport { files, live })
+    }
+
+    /// Whether the state takes too much of the disk for what is live in it: then a checkpoint lets go of files that
+    /// compaction replaced, and the older of the two kept checkpoints is given up.
+    pub fn is_over_space_budget(&self) -> bool {
+        let live = self.live_bytes();
+        let present: u64 = self.segments.iter().map(|segment| segment.cut().length).sum();
+        // Generations that were replaced and that only checkpoints keep.
+        let replaced: u64 = self
+            .garbage
+            .lock()
+            .iter()
+            .filter_map(|path| self.environment.disk.metadata(path).ok())
+            .map(|metadata| metadata.allocated)
+            .sum();
+        present + replaced > live.saturating_mul(2).max(64 << 20)
+    }
+}

@@ -1,0 +1,160 @@
+//! The engine on a real and on a simulated disk.
+
+use super::{Engine, EngineOptions};
+use crate::command::{Command, Put, PutMode, Range, RangeQuery, Reply};
+use crate::env::Environment;
+use crate::evaluate::Context;
+use crate::position::{Instance, Revision};
+use bytes::Bytes;
+use std::sync::Arc;
+
+fn options() -> EngineOptions {
+    EngineOptions { segments: 4, log_file_len: 1 << 20, max_value_len: 100_000 }
+}
+
+fn context(number: u64) -> Context {
+    Context { revision: Instance::new(number).unwrap().revision(0), now_ms: 1_000, max_value_len: 100_000 }
+}
+
+fn put(engine: &Engine, number: u64, key: &str, value: impl Into<Bytes>) {
+    let command = Command::Put(Put::new(PutMode::Upsert, Bytes::from(key.to_string()), value));
+    let reply = engine.execute(&command, context(number)).unwrap();
+    assert_eq!(reply, Reply::Written(context(number).revision));
+}
+
+fn get(engine: &Engine, key: &str) -> Option<Vec<u8>> {
+    engine.read(key.as_bytes(), 1_000, |stored| stored.map(|stored| stored.value.to_vec())).unwrap()
+}
+
+fn keys(reply: Reply) -> Vec<String> {
+    let Reply::Entries { entries, .. } = reply else { panic!("{reply:?}") };
+    entries.iter().map(|entry| String::from_utf8(entry.key.to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn a_checkpoint_brings_the_state_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let expected: Vec<String> = (0..3000).map(|number| format!("key:{number:05}")).collect();
+    {
+        let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+        for (number, key) in expected.iter().enumerate() {
+            put(&engine, number as u64 + 1, key, format!("value {number}"));
+        }
+        for number in 0..1500 {
+            put(&engine, 3001 + number, &expected[number as usize], "again");
+        }
+        while engine.maintain(&|_| ()).unwrap() {}
+        let cut = engine.cut(Instance::new(4500).unwrap(), 1_000, opened.writer.end(), Vec::new());
+        engine.checkpoint(&cut, true).unwrap();
+        put(&engine, 4501, "lost", "not in the checkpoint, and not in a log");
+    }
+    let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+    assert_eq!(opened.manifest.instance.get(), 4500);
+    assert_eq!(engine.installed_count(), 0);
+    assert_eq!(engine.key_count(), 3000);
+    assert_eq!(get(&engine, "lost"), None);
+    for (number, key) in expected.iter().enumerate() {
+        let value = if number < 1500 { "again".into() } else { format!("value {number}") };
+        assert_eq!(get(&engine, key), Some(value.into_bytes()), "{key}");
+    }
+    let all = engine.execute(&Command::ReadRange(RangeQuery::new(Range::all(), 10_000)), context(5000)).unwrap();
+    assert_eq!(keys(all), expected);
+    for segment in 0..4 {
+        engine.scrub(segment, &|_| ()).unwrap();
+    }
+}
+
+#[test]
+fn compaction_keeps_what_is_live_and_a_pinned_cut_keeps_what_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = Engine::open(Environment::real(), &folder.path().join("data"), options()).unwrap();
+    let engine = Arc::new(engine);
+    for number in 0..1000 {
+        put(&engine, number + 1, &format!("k{number:04}"), vec![1; 1000]);
+    }
+    let pinned = engine.pin(Instance::new(1000).unwrap(), 1_000);
+    for round in 0..4 {
+        for number in 0..1000 {
+            put(&engine, 2000 + round * 1000 + number, &format!("k{number:04}"), vec![2; 1000]);
+        }
+    }
+    for number in 0..500 {
+        let key = Bytes::from(format!("k{number:04}"));
+        engine.execute(&Command::Delete { key, condition: None }, context(10_000 + number)).unwrap();
+    }
+    let before = engine.segment_cuts();
+    while engine.maintain(&|_| ()).unwrap() {}
+    let after = engine.segment_cuts();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.totals, after.totals);
+        assert!(after.generation > before.generation && after.length < before.length / 4);
+    }
+    assert_eq!((get(&engine, "k0499"), get(&engine, "k0500")), (None, Some(vec![2; 1000])));
+    let query = Command::ReadRange(RangeQuery { limit: 5000, ..RangeQuery::new(Range::all(), 0) });
+    let Reply::Entries { entries, .. } = pinned.read(&query).unwrap() else { panic!() };
+    assert_eq!(entries.len(), 1000);
+    assert!(entries.iter().all(|entry| entry.version.value == vec![1; 1000]));
+    assert_eq!(pinned.read_key(b"k0001", |stored| stored.unwrap().value[0]).unwrap(), 1);
+    assert_eq!(keys(engine.execute(&query, context(20_000)).unwrap()).len(), 500);
+    drop(pinned);
+}
+
+#[test]
+fn a_flush_empties_everything_and_scans_see_all_keys_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = Engine::open(Environment::real(), &folder.path().join("data"), options()).unwrap();
+    for number in 0..5000 {
+        put(&engine, number + 1, &format!("k{number}"), "v");
+        if number == 3000 {
+            while engine.maintain(&|_| ()).unwrap() {}
+        }
+    }
+    let (mut cursor, mut found) = (0, Vec::new());
+    loop {
+        let command = Command::Scan { cursor, limit: 10, pattern: None };
+        let Reply::Scanned { keys, cursor: next } = engine.execute(&command, context(6000)).unwrap() else { panic!() };
+        found.extend(keys);
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 5000);
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), 5000);
+    engine.execute(&Command::Flush, context(7000)).unwrap();
+    assert_eq!((engine.key_count(), get(&engine, "k1")), (0, None));
+    put(&engine, 7001, "k1", "new");
+    assert_eq!(get(&engine, "k1"), Some(b"new".to_vec()));
+    let revision = engine.read(b"k1", 0, |stored| stored.unwrap().revision).unwrap();
+    assert!(revision > Revision::ZERO);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_refused_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let refusal = |root: &std::path::Path| match Engine::open(Environment::real(), root, options()) {
+        Ok(_) => panic!("opened"),
+        Err(fault) => fault.to_string(),
+    };
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("notes.txt"), "x").unwrap();
+    assert!(refusal(&root).contains("notes.txt"));
+    std::fs::remove_file(root.join("notes.txt")).unwrap();
+    let (engine, _) = Engine::open(Environment::real(), &root, options()).unwrap();
+    assert!(refusal(&root).contains("in use"));
+    drop(engine);
+    std::fs::write(root.join("notes.txt"), "x").unwrap();
+    assert!(refusal(&root).contains("notes.txt"));
+    std::fs::remove_file(root.join("notes.txt")).unwrap();
+    std::fs::remove_dir_all(root.join("log")).unwrap();
+    assert!(refusal(&root).contains("deleted in part"));
+    std::fs::create_dir(root.join("log")).unwrap();
+    assert!(refusal(&root).contains("missing"));
+    std::fs::remove_file(root.join("FORMAT")).unwrap();
+    assert!(refusal(&root).contains("deleted in part"));
+    assert!(refusal(&folder.path().join("data/LOCK")).contains("not a folder"));
+}

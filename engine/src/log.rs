@@ -1,0 +1,25 @@
+//! The write-ahead log: typed frames, durable in the order in which they were appended.
+//!
+//! ```text
+//! append, append, ... -> one buffer -> flush: one durable write -> durable position
+//! ```
+//!
+//! Files have a fixed length, are preallocated, zeroed and used again; a position counts bytes over all of
+//! them. Every flush is one *write* that starts at a block boundary and never touches a block of an earlier
+//! one. It starts only when all before it is durable, so at most the last write of a log can be torn; whatever
+//! is wrong before a later write is damage, and is reported, never cut off.
+//!
+//! After a failed write the log is poisoned: nothing is known of what the disk holds, so nothing is tried again.
+
+mod file;
+mod frame;
+mod reader;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use file::{LogFiles, LogOptions};
+pub use frame::{FrameKind, MAX_FRAME_OVERHEAD};
+pub use reader::{Frame, LogScan, read_body, scan};
+pub use writer::LogWriter;

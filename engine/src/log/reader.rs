@@ -1,0 +1,259 @@
+//! Reading a log back: walking its frames by their heads, and telling a torn end from damage.
+//!
+//! The end of the log is where no frame is that belongs there. If a later write starts anywhere behind that
+//! point, all before it was durable once, so the hole is damage. If none does, the last write was torn, and as
+//! it was never reported durable, it is left out as a whole.
+
+use super::file::{LogFileHeader, LogFiles};
+use super::frame::{FrameHead, FrameKind, HEAD_LEN};
+use crate::env::{BLOCK, DiskFile, Open};
+use crate::error::Fault;
+use crate::position::LogPosition;
+use std::sync::Arc;
+
+/// A frame that a scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Where it starts.
+    pub position: LogPosition,
+    /// What it is.
+    pub kind: FrameKind,
+    /// Bytes of its body.
+    pub body_len: u32,
+    /// The body, of [`FrameKind::Ordering`] frames alone; its checksum was checked.
+    pub body: Vec<u8>,
+}
+
+/// What a scan found.
+pub struct LogScan {
+    /// Payload and ordering frames from the start position on.
+    pub frames: Vec<Frame>,
+    /// Where the next write goes.
+    pub end: LogPosition,
+    /// Bytes of a torn last write that were left out, at least; 0 if the log ends cleanly.
+    pub torn: u64,
+    pub(super) last_file: Option<(LogPosition, LogFileHeader)>,
+}
+
+struct OpenFile {
+    file: Arc<dyn DiskFile>,
+    header: LogFileHeader,
+    first: LogPosition,
+}
+
+/// A place in the scan: frames before it are of complete writes.
+struct WriteMark {
+    frames: usize,
+    heads: Vec<FrameHead>,
+}
+
+impl LogFiles {
+    fn open_to_read(&self, first: LogPosition) -> Result<Option<OpenFile>, Fault> {
+        let path = self.path_of(first);
+        let file = match self.environment.disk.open(&path, Open::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Fault::io("opening", &path)(error)),
+        };
+        let header = self.header(file.as_ref(), first)?;
+        Ok(Some(OpenFile { file, header, first }))
+    }
+
+    fn read_at(&self, open: &OpenFile, position: LogPosition, bytes: &mut [u8]) -> Result<bool, Fault> {
+        let offset = position.since(open.first);
+        if offset + bytes.len() as u64 > self.options.file_len {
+            return Ok(false);
+        }
+        match open.file.read_exact_at(bytes, offset) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(Fault::io("reading", &self.path_of(open.first))(error)),
+        }
+    }
+
+    /// The frame head at a position, if one is there that belongs there.
+    fn head_at(&self, open: &OpenFile, position: LogPosition) -> Result<Option<FrameHead>, Fault> {
+        let mut bytes = [0; HEAD_LEN];
+        if !self.read_at(open, position, &mut bytes)? {
+            return Ok(None);
+        }
+        Ok(FrameHead::decode(&bytes).filter(|head| {
+            let end = position.since(open.first).checked_add(head.len());
+            head.position == position
+                && head.epoch == open.header.epoch
+                && head.write_start <= position
+                && end.is_some_and(|end| end <= self.options.file_len)
+        }))
+    }
+
+    fn body_of(&self, open: &OpenFile, head: &FrameHead) -> Result<Result<Vec<u8>, Fault>, Fault> {
+        let mut body = vec![0; head.body_len as usize];
+        let at = head.position.plus(HEAD_LEN as u64);
+        let is_there = self.read_at(open, at, &mut body)?;
+        if is_there && crc32fast::hash(&body) == head.body_crc {
+            return Ok(Ok(body));
+        }
+        let offset = at.since(open.first);
+        Ok(Err(Fault::corrupt(&self.path_of(open.first), offset, "the checksum of a frame's body does not match")))
+    }
+
+    /// A position at or behind `from` at which a write starts; it proves that all before it was durable.
+    fn later_write(&self, open: &OpenFile, from: LogPosition, blocks: u64) -> Result<Option<LogPosition>, Fault> {
+        let mut position = from.plus(1);
+        position = LogPosition::new(position.get().next_multiple_of(BLOCK as u64));
+        let file_end = open.first.plus(self.options.file_len);
+        let search_end = LogPosition::new(position.get().saturating_add(blocks.saturating_mul(BLOCK as u64)));
+        while position < file_end.min(search_end) {
+            if self.head_at(open, position)?.is_some_and(|head| head.write_start == position) {
+                return Ok(Some(position));
+            }
+            position = position.plus(BLOCK as u64);
+        }
+        if search_end <= file_end {
+            return Ok(None);
+        }
+        // Files after this one: the next is prepared empty, so look at its first write.
+        for first in self.list()?.into_iter().filter(|&first| first >= file_end) {
+            let Some(next) = self.open_to_read(first)? else { continue };
+            let start = first.plus(BLOCK as u64);
+            if self.head_at(&next, start)?.is_some_and(|head| head.write_start == start) {
+                return Ok(Some(start));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Walks the log from a position at which a write starts. With `was_clean`, the last process said when it stopped
+/// that the log ends there: then only what a process writes first ([`LogWriter::seal`](super::LogWriter::seal), one
+/// block, then the first real write) is looked for behind the end, not the whole file.
+///
+/// # Errors
+/// Damage, which is never cut off; a missing file; faults of the disk.
+pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogScan, Fault> {
+    let mut scan = LogScan { frames: Vec::new(), end: from, torn: 0, last_file: None };
+    let search = if was_clean { 2 } else { u64::MAX };
+    let mut position = from;
+    let mut write = WriteMark { frames: 0, heads: Vec::new() };
+    // The last complete write, whose bodies are checked if nothing comes after it.
+    let mut complete: Option<WriteMark> = None;
+    let mut open = match files.open_to_read(files.first_of(from))? {
+        Some(open) => open,
+        None => return Err(missing(files, files.first_of(from))),
+    };
+    loop {
+        let file_end = open.first.plus(files.options.file_len);
+        let head = files.head_at(&open, position)?;
+        // Inside a write: of the same write and process; at its start: a start.
+        let head = head.filter(|head| match write.heads.first() {
+            Some(first) => head.write_start == first.position && head.nonce == first.nonce,
+            None => head.write_start == position,
+        });
+        let Some(head) = head else {
+            if position < file_end
+                && let Some(later) = files.later_write(&open, position, search)?
+            {
+                let offset = position.since(open.first);
+                let what = format!(
+                    "no valid frame is here, but a write that began after it is at position {later}: \
+                     what was here had been durable; restore it, or the whole data directory, from a backup"
+                );
+                return Err(Fault::corrupt(&files.path_of(open.first), offset, what));
+            }
+            break;
+        };
+        if head.kind == FrameKind::Ordering {
+            let body = files.body_of(&open, &head)?;
+            let body = match body {
+                Ok(body) => body,
+                // Torn, unless something was written later.
+                Err(fault) => {
+                    let after = head.write_start;
+                    return match files.later_write(&open, after, u64::MAX)? {
+                        Some(_) => Err(fault),
+                        None => Ok(cut(files, scan, &open, write.frames, after, position)),
+                    };
+                }
+            };
+            scan.frames.push(Frame { position, kind: head.kind, body_len: head.body_len, body });
+        } else if head.kind == FrameKind::Payload {
+            scan.frames.push(Frame { position, kind: head.kind, body_len: head.body_len, body: Vec::new() });
+        }
+        write.heads.push(head);
+        position = position.plus(head.len());
+        if head.is_last {
+            position = LogPosition::new(position.get().next_multiple_of(BLOCK as u64));
+            let next = WriteMark { frames: scan.frames.len(), heads: Vec::new() };
+            complete = Some(std::mem::replace(&mut write, next));
+            scan.end = position;
+            if head.kind == FrameKind::End || position == file_end {
+                // The next file is made before this one's end is written.
+                let next = files.open_to_read(file_end)?.ok_or_else(|| missing(files, file_end))?;
+                position = file_end.plus(BLOCK as u64);
+                scan.end = position;
+                open = next;
+                // What the file before holds is durable: this one was begun after it.
+                complete = None;
+            }
+        }
+    }
+    scan.torn = position.since(scan.end);
+    scan.frames.truncate(write.frames);
+    finish(files, scan, &open, complete)
+}
+
+fn missing(files: &LogFiles, first: LogPosition) -> Fault {
+    Fault::Refused(format!(
+        "{} is missing: it holds writes that no checkpoint has; put it back, or restore the whole data directory from a backup",
+        files.path_of(first).display()
+    ))
+}
+
+/// Ends a scan, after checking the bodies of the last write: nothing after it proves that it was durable.
+fn finish(files: &LogFiles, mut scan: LogScan, open: &OpenFile, last: Option<WriteMark>) -> Result<LogScan, Fault> {
+    if scan.last_file.is_none() && files.first_of(scan.end) == open.first {
+        scan.last_file = Some((open.first, open.header.clone()));
+    }
+    let Some(last) = last else { return Ok(scan) };
+    for head in &last.heads {
+        if head.kind == FrameKind::Payload && files.body_of(open, head)?.is_err() {
+            let end = scan.end;
+            return Ok(cut(files, scan, open, last.frames, head.write_start, end));
+        }
+    }
+    Ok(scan)
+}
+
+fn cut(
+    files: &LogFiles,
+    mut scan: LogScan,
+    open: &OpenFile,
+    frames: usize,
+    end: LogPosition,
+    seen: LogPosition,
+) -> LogScan {
+    scan.frames.truncate(frames);
+    scan.torn = seen.since(end).max(1);
+    scan.end = end;
+    if files.first_of(end) == open.first {
+        scan.last_file = Some((open.first, open.header.clone()));
+    }
+    scan
+}
+
+/// Reads the body of the frame at a position, its checksum checked.
+///
+/// # Errors
+/// Damage; a missing file; faults of the disk.
+pub fn read_body(files: &LogFiles, position: LogPosition) -> Result<Vec<u8>, Fault> {
+    let first = files.first_of(position);
+    let Some(open) = files.open_to_read(first)? else {
+        return Err(Fault::Refused(format!("{} is missing", files.path_of(first).display())));
+    };
+    match files.head_at(&open, position)? {
+        Some(head) => files.body_of(&open, &head)?,
+        None => {
+            Err(Fault::corrupt(&files.path_of(first), position.since(first), "no valid frame is where one must be"))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Manifests: what a checkpoint says of itself.
+//!
+//! A checkpoint is a folder `checkpoints/<instance>/` with a file `MANIFEST` and hard links to the segment files
+//! and images. A segment file counts up to the length in the manifest; what follows in it is not part of the checkpoint.
+
+use crate::env::Disk;
+use crate::error::Fault;
+use crate::page;
+use crate::position::{Instance, LogPosition};
+use crate::segment::SegmentCut;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 8] = b"SKINKMAN";
+const NAME: &str = "MANIFEST";
+/// Bound on a manifest's length: 65,536 segments and as many proxies take less.
+const MAX_LEN: u64 = 16 << 20;
+
+/// The last batch that the order delivered from a proxy (O3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProxyPosition {
+    /// The proxy.
+    pub proxy: u32,
+    /// Its process' start.
+    pub incarnation: u64,
+    /// Its last batch.
+    pub sequence: u64,
+}
+
+/// What the state is made of; the same for all checkpoints of a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// The cluster.
+    pub cluster: u64,
+    /// Number of segments.
+    pub segments: u16,
+    /// Seed of the key hash.
+    pub seed: u64,
+    /// Version of the key hash.
+    pub hash_version: u16,
+    /// Longest value, in bytes: part of what commands mean.
+    pub max_value_len: u32,
+}
+
+/// A consistent point of the whole state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What the state is made of.
+    pub shape: Shape,
+    /// The last instance that is in it.
+    pub instance: Instance,
+    /// The time of that instance's header, made monotonic, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Where in this replica's log the first write starts that is not in it.
+    pub log_position: LogPosition,
+    /// Whether the log ended there when this was written, as the process stopped in order.
+    pub is_clean_stop: bool,
+    /// The window of ids.
+    pub proxies: Vec<ProxyPosition>,
+    /// The segments, by number.
+    pub segments: Vec<SegmentCut>,
+}
+
+impl Manifest {
+    /// The folder of the checkpoint at an instance; names sort as instances do.
+    pub fn folder(checkpoints: &Path, instance: Instance) -> PathBuf {
+        checkpoints.join(format!("{:016}", instance.get()))
+    }
+
+    /// The instance in a checkpoint folder's name.
+    pub fn instance_of_name(name: &str) -> Option<Instance> {
+        (name.len() == 16).then(|| name.parse().ok().and_then(Instance::new)).flatten()
+    }
+
+    /// Path of the manifest in a checkpoint's folder.
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(NAME)
+    }
+
+    /// Its file's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        page::encode(MAGIC, self)
+    }
+
+    /// Reads a checkpoint's manifest.
+    ///
+    /// # Errors
+    /// Damage, and faults of the disk.
+    pub fn read(disk: &dyn Disk, folder: &Path) -> Result<Manifest, Fault> {
+        let path = Manifest::path(folder);
+        let bytes = disk.read(&path, MAX_LEN).map_err(Fault::io("reading", &path))?;
+        let manifest: Manifest = page::decode(MAGIC, &bytes).map_err(|what| Fault::corrupt(&path, 0, what))?;
+        if manifest.segments.len() != usize::from(manifest.shape.segments) {
+            return Err(Fault::corrupt(&path, 0, "it does not list as many segments as it says"));
+        }
+        Ok(manifest)
+    }
+
+    /// Keys in it.
+    pub fn live_records(&self) -> u64 {
+        self.segments.iter().map(|cut| cut.totals.live_records).sum()
+    }
+
+    /// Sum of the segments' digests: equal on all replicas at the same instance.
+    pub fn digest(&self) -> u64 {
+        self.segments.iter().fold(0, |sum, cut| sum.wrapping_add(cut.totals.digest))
+    }
+}

@@ -1,0 +1,212 @@
+//! Segments: one part of the state each, by hash of the key.
+//!
+//! A segment is one append-only file of [records](record) and an index over it. What belongs to one
+//! generation of the file stands in [`installed::Installed`]; a [`Segment`] adds the lock, the counters that a
+//! cut reads without the lock, and the way from *waiting* (its file lies there, nothing was read) to *installed*.
+//!
+//! ```text
+//! waiting --install: map, check, index the tail--> installed --compact, flush--> the next generation
+//! ```
+
+mod compaction;
+mod delta;
+mod image;
+mod install;
+mod installed;
+mod record;
+mod refresh;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use compaction::compact;
+pub(crate) use install::{Place, check_image_file, check_segment_file};
+pub(crate) use installed::{ImageAt, Installed, SegmentFile};
+pub(crate) use record::{Content, Record, record_len};
+pub(crate) use refresh::refresh;
+
+use crate::error::Fault;
+use crate::key::{Generation, SegmentId};
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// What a segment holds, as its records say (S3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Keys, tombstones left out.
+    pub live_records: u64,
+    /// Bytes of their records with padding.
+    pub live_bytes: u64,
+    /// Sum over live records of what identifies their content, in any order; equal on all replicas.
+    pub digest: u64,
+}
+
+/// One segment's part of a cut: a generation of its file, a length of it, and what is in that length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SegmentCut {
+    /// The file.
+    pub generation: Generation,
+    /// Its length; 0 where there is no file as nothing was ever written.
+    pub length: u64,
+    /// What is in it.
+    pub totals: Totals,
+}
+
+/// What the lock protects.
+struct State {
+    phase: Phase,
+    /// Earlier generations that a pinned cut still reads.
+    retired: Vec<Installed>,
+}
+
+enum Phase {
+    Waiting(SegmentCut),
+    Installed(Box<Installed>),
+}
+
+/// One segment.
+pub(crate) struct Segment {
+    id: SegmentId,
+    // What a cut reads when no command is in flight, without the lock.
+    generation: AtomicU32,
+    length: AtomicU64,
+    live_records: AtomicU64,
+    live_bytes: AtomicU64,
+    digest: AtomicU64,
+    state: Mutex<State>,
+}
+
+impl Segment {
+    /// A segment that waits to be installed at this cut.
+    pub fn waiting(id: SegmentId, cut: SegmentCut) -> Segment {
+        let segment = Segment {
+            id,
+            generation: AtomicU32::default(),
+            length: AtomicU64::default(),
+            live_records: AtomicU64::default(),
+            live_bytes: AtomicU64::default(),
+            digest: AtomicU64::default(),
+            state: Mutex::new(State { phase: Phase::Waiting(cut), retired: Vec::new() }),
+        };
+        segment.publish(&cut);
+        segment
+    }
+
+    fn publish(&self, cut: &SegmentCut) {
+        self.generation.store(cut.generation.0, Ordering::Release);
+        self.length.store(cut.length, Ordering::Release);
+        self.live_records.store(cut.totals.live_records, Ordering::Release);
+        self.live_bytes.store(cut.totals.live_bytes, Ordering::Release);
+        self.digest.store(cut.totals.digest, Ordering::Release);
+    }
+
+    /// Its number.
+    pub fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    /// Where it stands. Exact as a whole when no command is in flight.
+    pub fn cut(&self) -> SegmentCut {
+        SegmentCut {
+            generation: Generation(self.generation.load(Ordering::Acquire)),
+            length: self.length.load(Ordering::Acquire),
+            totals: Totals {
+                live_records: self.live_records.load(Ordering::Acquire),
+                live_bytes: self.live_bytes.load(Ordering::Acquire),
+                digest: self.digest.load(Ordering::Acquire),
+            },
+        }
+    }
+
+    /// Whether commands can be executed on it at once.
+    pub fn is_installed(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Installed(_))
+    }
+
+    /// Locks it, installing it first where it waits.
+    ///
+    /// # Errors
+    /// Those of installing it: the segment stays waiting.
+    #[inline]
+    pub fn lock(&self, place: &Place) -> Result<Guard<'_>, Fault> {
+        let mut state = self.state.lock();
+        if let Phase::Waiting(cut) = &state.phase {
+            let installed = install::install(place, self.id, cut)?;
+            state.phase = Phase::Installed(Box::new(installed));
+        }
+        Ok(Guard { segment: self, state })
+    }
+
+    /// Locks it only if it is installed: what waits has nothing to compact, to refresh or to verify in memory.
+    pub fn lock_installed(&self) -> Option<Guard<'_>> {
+        let state = self.state.lock();
+        matches!(state.phase, Phase::Installed(_)).then_some(Guard { segment: self, state })
+    }
+
+    /// Lets go of generations that no pinned cut reads any more.
+    pub fn drop_retired(&self) {
+        let retired = std::mem::take(&mut self.state.lock().retired);
+        drop(retired);
+    }
+}
+
+/// A locked, installed segment. Its counters are published when it is let go.
+pub(crate) struct Guard<'s> {
+    segment: &'s Segment,
+    state: MutexGuard<'s, State>,
+}
+
+impl Guard<'_> {
+    /// The segment's number.
+    pub fn id(&self) -> SegmentId {
+        self.segment.id
+    }
+
+    /// The present generation.
+    #[inline]
+    pub fn installed(&self) -> &Installed {
+        match &self.state.phase {
+            Phase::Installed(installed) => installed,
+            Phase::Waiting(_) => unreachable!("a guard is of an installed segment"),
+        }
+    }
+
+    /// The present generation, to change.
+    #[inline]
+    pub fn installed_mut(&mut self) -> &mut Installed {
+        match &mut self.state.phase {
+            Phase::Installed(installed) => installed,
+            Phase::Waiting(_) => unreachable!("a guard is of an installed segment"),
+        }
+    }
+
+    /// The generation with this number, if it is the present one or pinned.
+    pub fn generation_mut(&mut self, generation: Generation) -> Option<&mut Installed> {
+        if self.installed().generation() == generation {
+            return Some(self.installed_mut());
+        }
+        self.state.retired.iter_mut().find(|retired| retired.generation() == generation)
+    }
+
+    /// Puts another generation in place; keeps the old one readable where a cut is pinned.
+    pub fn replace(&mut self, new: Installed, keep_old: bool) {
+        let old = std::mem::replace(self.installed_mut(), new);
+        if keep_old {
+            self.state.retired.push(old);
+        }
+    }
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let cut = self.installed().cut();
+        if self.segment.length.load(Ordering::Relaxed) != cut.length
+            || self.segment.generation.load(Ordering::Relaxed) != cut.generation.0
+        {
+            self.segment.publish(&cut);
+        }
+    }
+}

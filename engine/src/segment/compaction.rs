@@ -1,0 +1,146 @@
+//! Compaction: the live records of a segment, copied into the next generation of its file.
+//!
+//! ```text
+//! copy what is live, in file order, the lock taken for a few records at a time
+//! -- build the image -- follow what was appended meanwhile -- lock: the rest (bounded), swap
+//! ```
+//!
+//! The old file is never changed (S1): checkpoints and pinned cuts go on using it.
+
+use super::image::Image;
+use super::installed::{Installed, SegmentFile};
+use super::record::{Content, Record};
+use super::refresh::SWAP_TAIL;
+use super::{Generation, Segment};
+use crate::error::Fault;
+use crate::page::PAGE_LEN;
+use parking_lot::Mutex;
+
+/// Records that are looked up under one hold of the lock: some 10 us.
+const LOOKUPS_PER_LOCK: usize = 32;
+/// Files below this are not worth it, in bytes.
+const MIN_FILE: u64 = 256 << 10;
+
+impl Installed {
+    /// Whether over half of the file is dead.
+    pub fn wants_compaction(&self) -> bool {
+        self.length() > MIN_FILE && self.dead_bytes() > self.length() / 2
+    }
+
+    /// Bytes of records that no key needs.
+    pub fn dead_bytes(&self) -> u64 {
+        self.length().saturating_sub(PAGE_LEN as u64 + self.totals.live_bytes)
+    }
+}
+
+/// Compacts a segment into this generation. `layout` is held during the swap, so that no cut sees half of it;
+/// `keep_old` is asked then whether a pinned cut needs the old generation. `pause` is called with the bytes
+/// copied since the last call, to throttle. Answers with the old generation, or `None` where another one came in between.
+///
+/// # Errors
+/// Those of the disk, and damage found in records. The segment goes on with the file that it has.
+pub(crate) fn compact(
+    segment: &Segment,
+    new_generation: Generation,
+    layout: &Mutex<()>,
+    keep_old: &dyn Fn() -> bool,
+    pause: &dyn Fn(u64),
+) -> Result<Option<Generation>, Fault> {
+    let Some(guard) = segment.lock_installed() else { return Ok(None) };
+    let (place, generation, snapshot) =
+        (guard.installed().place.clone(), guard.installed().generation, guard.installed().length());
+    let Some(file) = guard.installed().file.clone() else { return Ok(None) };
+    drop(guard);
+
+    // What is live, in the order of the file.
+    let mut new = Installed::empty(&place, segment.id(), new_generation);
+    let mut offset = PAGE_LEN as u64;
+    let mut chunk: Vec<Record<'_>> = Vec::with_capacity(LOOKUPS_PER_LOCK);
+    while offset < snapshot {
+        chunk.clear();
+        let start = offset;
+        while offset < snapshot && chunk.len() < LOOKUPS_PER_LOCK {
+            let record = file.record(offset)?;
+            offset = record.end();
+            chunk.push(record);
+        }
+        {
+            let Some(guard) = segment.lock_installed() else { return Ok(None) };
+            let old = guard.installed();
+            if old.generation != generation {
+                return Ok(None);
+            }
+            let mut failure = None;
+            chunk.retain(|record| match old.newest(old.hash(record.key), record.key) {
+                Ok(newest) => newest.is_some_and(|newest| newest.offset == record.offset),
+                Err(fault) => {
+                    failure = Some(fault);
+                    false
+                }
+            });
+            if let Some(fault) = failure {
+                return Err(fault);
+            }
+        }
+        for record in &chunk {
+            new.copy(&file, record)?;
+        }
+        pause(offset - start);
+    }
+    new.image_of_delta()?;
+
+    // What came meanwhile, tombstones too.
+    let mut followed = snapshot;
+    loop {
+        let no_cut = layout.lock();
+        let Some(mut guard) = segment.lock_installed() else { return Ok(None) };
+        let old = guard.installed();
+        if old.generation != generation {
+            return Ok(None);
+        }
+        let tail = old.length();
+        if tail - followed <= SWAP_TAIL {
+            new.copy_records(&file, followed, tail)?;
+            assert_eq!(new.totals, old.totals, "S3: compaction keeps what is live and nothing else");
+            guard.replace(new, keep_old());
+            return Ok(Some(generation));
+        }
+        drop(guard);
+        drop(no_cut);
+        new.copy_records(&file, followed, tail)?;
+        followed = tail;
+    }
+}
+
+impl Installed {
+    /// Appends a record of another generation, its value checked.
+    fn copy(&mut self, from: &SegmentFile, record: &Record<'_>) -> Result<(), Fault> {
+        let stored = record.stored().map_err(|what| from.damaged(record.offset, what))?;
+        let content = Content {
+            value: stored.map(|stored| stored.value),
+            revision: record.head.revision,
+            expires_at_ms: record.head.expires_at_ms,
+        };
+        self.reserve(record.head.record_len.into())?;
+        self.append(self.hash(record.key), record.key, &content)
+    }
+
+    fn copy_records(&mut self, from: &SegmentFile, start: u64, end: u64) -> Result<(), Fault> {
+        let mut offset = start;
+        while offset < end {
+            let record = from.record(offset)?;
+            self.copy(from, &record)?;
+            offset = record.end();
+        }
+        Ok(())
+    }
+
+    /// Turns a delta of all keys into an image.
+    fn image_of_delta(&mut self) -> Result<(), Fault> {
+        let Some(file) = self.file.clone() else { return Ok(()) };
+        let mut delta = std::mem::take(&mut self.delta);
+        delta.sort(|offset| Ok::<_, Fault>(file.record(offset)?.key))?;
+        let entries: Vec<(u32, u64)> = (0..delta.len()).map(|number| delta.sorted(number)).collect();
+        self.use_image(Image::build(&entries), self.length())
+    }
+}

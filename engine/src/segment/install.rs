@@ -1,0 +1,248 @@
+//! Installing: making a segment's file ready to execute commands on.
+//!
+//! Map the file and its image, check the headers, check and index the records after the image. A damaged
+//! or missing image costs time alone: the file has everything. A damaged file is a fault that names the offset.
+
+use super::image::Image;
+use super::installed::{ImageAt, Installed, SegmentFile};
+use super::{SegmentCut, Totals};
+use crate::env::map::{AppendMap, Appender};
+use crate::env::{Environment, Open};
+use crate::error::Fault;
+use crate::key::{Generation, SegmentId};
+use crate::page::{self, PAGE_LEN};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) const SEGMENT_MAGIC: &[u8; 8] = b"SKINKSEG";
+
+/// Header page of a segment file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentFileHeader {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The generation.
+    pub generation: Generation,
+    /// How many segments the state has.
+    pub segments: u16,
+    /// Version of the key hash.
+    pub hash_version: u16,
+    /// The seed of the key hash.
+    pub seed: u64,
+}
+
+/// Where the segments of a data directory are, and what they share.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) environment: Environment,
+    pub(crate) folder: Arc<PathBuf>,
+    /// Where this process puts images.
+    pub(crate) images: Arc<PathBuf>,
+    /// Folder of the newest checkpoint; what waits to be installed has its image there.
+    pub(crate) checkpoint: Arc<Mutex<Option<PathBuf>>>,
+    pub(crate) seed: u64,
+    pub(crate) segments: u16,
+    /// Addresses reserved for each segment, in bytes.
+    pub(crate) capacity: u64,
+}
+
+impl Place {
+    pub(crate) fn segment_name(segment: SegmentId, generation: Generation) -> String {
+        format!("{segment}.{generation}.seg")
+    }
+
+    pub(crate) fn image_name(segment: SegmentId, generation: Generation) -> String {
+        format!("{segment}.{generation}.idx")
+    }
+
+    pub(crate) fn segment_path(&self, segment: SegmentId, generation: Generation) -> PathBuf {
+        self.folder.join(Place::segment_name(segment, generation))
+    }
+
+    pub(crate) fn image_path(&self, segment: SegmentId, generation: Generation) -> PathBuf {
+        self.images.join(Place::image_name(segment, generation))
+    }
+
+    fn header(&self, segment: SegmentId, generation: Generation) -> SegmentFileHeader {
+        SegmentFileHeader {
+            segment,
+            generation,
+            segments: self.segments,
+            hash_version: crate::key::HASH_VERSION,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Makes the file of a new generation, with room for `len` bytes of records.
+pub(super) fn create_file(
+    place: &Place,
+    id: SegmentId,
+    generation: Generation,
+    len: u64,
+) -> Result<(SegmentFile, Appender), Fault> {
+    let path = place.segment_path(id, generation);
+    let disk = &place.environment.disk;
+    let attempt = || -> std::io::Result<AppendMap> {
+        let file = match disk.open(&path, Open::CreateNew) {
+            // Left over from an attempt that the disk had no room for, or that a crash ended.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                disk.remove_file(&path)?;
+                disk.open(&path, Open::CreateNew)?
+            }
+            result => result?,
+        };
+        let mut map = file.map_append(place.capacity, 0)?;
+        map.appender.reserve(PAGE_LEN as u64 + len)?;
+        let header = page::encode_page(SEGMENT_MAGIC, &place.header(id, generation));
+        map.appender.append(PAGE_LEN, |room| room.copy_from_slice(&header));
+        Ok(map)
+    };
+    Ok(SegmentFile::new(attempt().map_err(Fault::io("creating", &path))?, path))
+}
+
+/// Installs a segment at a cut.
+pub(super) fn install(place: &Place, id: SegmentId, cut: &SegmentCut) -> Result<Installed, Fault> {
+    let mut installed = Installed::empty(place, id, cut.generation);
+    if cut.length == 0 {
+        return Ok(installed);
+    }
+    let path = place.segment_path(id, cut.generation);
+    let file = place.environment.disk.open(&path, Open::ReadWrite).map_err(Fault::io("opening", &path))?;
+    let map = file.map_append(place.capacity, cut.length).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Fault::corrupt(&path, cut.length, error.to_string()),
+        _ => Fault::io("mapping", &path)(error),
+    })?;
+    let (file, appender) = SegmentFile::new(map, path);
+    check_header(place, id, cut.generation, &file)?;
+    (installed.file, installed.appender) = (Some(file), Some(appender));
+    installed.covered = PAGE_LEN as u64;
+    if let Some((covered, totals, image)) = usable_image(place, id, cut) {
+        installed.covered = covered;
+        installed.image_at = ImageAt::Checkpoint;
+        installed.image = image;
+        installed.totals = totals;
+    }
+    let mut offset = installed.covered;
+    while offset < cut.length {
+        offset = installed.index_record(offset)?;
+    }
+    if offset != cut.length || installed.totals != cut.totals {
+        let what = format!("S3: its records say {:?}, the checkpoint says {:?}", installed.totals, cut.totals);
+        return Err(installed.damaged(cut.length, &what));
+    }
+    Ok(installed)
+}
+
+fn check_header(place: &Place, id: SegmentId, generation: Generation, file: &SegmentFile) -> Result<(), Fault> {
+    let page = file.reader.get(0, PAGE_LEN).ok_or_else(|| file.damaged(0, "it is shorter than its header"))?;
+    let header: SegmentFileHeader = page::decode(SEGMENT_MAGIC, page).map_err(|what| file.damaged(0, &what))?;
+    let expected = place.header(id, generation);
+    if header != expected {
+        return Err(file.damaged(0, &format!("its header says {header:?} where {expected:?} belongs")));
+    }
+    Ok(())
+}
+
+/// The checkpoint's image of a segment. Images outside of checkpoints are never used at a start: they may cover
+/// records that a crash took away.
+fn usable_image(place: &Place, id: SegmentId, cut: &SegmentCut) -> Option<(u64, Totals, Image)> {
+    let path = place.checkpoint.lock().as_ref()?.join(Place::image_name(id, cut.generation));
+    match open_image(place, id, cut.generation, &path) {
+        Ok(found) => found.filter(|(covered, _, _)| *covered <= cut.length),
+        Err(what) => {
+            tracing::warn!(path = %path.display(), what, "an image is damaged: the segment is indexed from its records");
+            None
+        }
+    }
+}
+
+/// Opens an image; `None` where there is none.
+pub(super) fn open_image(
+    place: &Place,
+    id: SegmentId,
+    generation: Generation,
+    path: &Path,
+) -> Result<Option<(u64, Totals, Image)>, String> {
+    let file = match place.environment.disk.open(path, Open::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let bytes = file.map_private().map_err(|error| error.to_string())?;
+    let (header, image) = Image::open(bytes)?;
+    if (header.segment, header.generation, header.seed) != (id, generation, place.seed) {
+        return Err(format!("it belongs to segment {} generation {}", header.segment, header.generation));
+    }
+    Ok(Some((header.covered, header.totals, image)))
+}
+
+/// Checks a segment file up to a cut's length without using any image: every record, every checksum, the totals.
+pub(crate) fn check_segment_file(place: &Place, id: SegmentId, cut: &SegmentCut, path: &Path) -> Result<(), Fault> {
+    if cut.length == 0 {
+        return Ok(());
+    }
+    let file = place.environment.disk.open(path, Open::Read).map_err(Fault::io("opening", path))?;
+    let bytes = file.map_private().map_err(Fault::io("mapping", path))?;
+    let Some(bytes) = bytes.get(..cut.length as usize) else {
+        let what = format!("it has {} bytes where {} belong", bytes.len(), cut.length);
+        return Err(Fault::corrupt(path, bytes.len() as u64, what));
+    };
+    let get = |offset: u64, len: usize| {
+        let offset = usize::try_from(offset).ok()?;
+        bytes.get(offset..offset.checked_add(len)?)
+    };
+    let page = get(0, PAGE_LEN).ok_or_else(|| Fault::corrupt(path, 0, "it is shorter than its header"))?;
+    let header: SegmentFileHeader = page::decode(SEGMENT_MAGIC, page).map_err(|what| Fault::corrupt(path, 0, what))?;
+    if header != place.header(id, cut.generation) {
+        return Err(Fault::corrupt(path, 0, format!("its header says {header:?}")));
+    }
+    // Newest offset and what it adds to the totals, per key.
+    let mut newest: hashbrown::HashMap<&[u8], (u64, Totals), std::hash::RandomState> = hashbrown::HashMap::default();
+    let mut offset = PAGE_LEN as u64;
+    while offset < cut.length {
+        let damaged = |what: &str| Fault::corrupt(path, offset, what);
+        let record = super::Record::read(get, offset).map_err(damaged)?;
+        let live = record.stored().map_err(damaged)?;
+        let padding_at = record.head.value_offset() + record.head.value_len as usize;
+        let padding = get(offset + padding_at as u64, record.head.record_len as usize - padding_at);
+        if padding.is_none_or(|padding| padding.iter().any(|&byte| byte != 0)) {
+            return Err(damaged("a record's padding is not zero"));
+        }
+        let hash = crate::key::KeyHash::of(record.key, place.seed);
+        if hash.segment(place.segments) != id {
+            return Err(damaged("a record's key belongs to another segment"));
+        }
+        let previous = newest.get(record.key).map_or(0, |&(offset, _)| offset);
+        if record.head.previous != previous {
+            return Err(damaged("a record does not point to its key's previous version"));
+        }
+        let adds = match live {
+            None => Totals::default(),
+            Some(_) => Totals {
+                live_records: 1,
+                live_bytes: record.head.record_len.into(),
+                digest: record.head.content_digest(hash.get()),
+            },
+        };
+        newest.insert(record.key, (offset, adds));
+        offset = record.end();
+    }
+    let totals = newest.values().fold(Totals::default(), |sum, (_, adds)| Totals {
+        live_records: sum.live_records + adds.live_records,
+        live_bytes: sum.live_bytes + adds.live_bytes,
+        digest: sum.digest.wrapping_add(adds.digest),
+    });
+    if offset != cut.length || totals != cut.totals {
+        let what = format!("S3: its records say {totals:?} up to {offset}, the checkpoint says {cut:?}");
+        return Err(Fault::corrupt(path, cut.length, what));
+    }
+    Ok(())
+}
+
+/// Checks an image file; `None` in place of its covered length where there is none.
+pub(crate) fn check_image_file(place: &Place, id: SegmentId, generation: Generation, path: &Path) -> Result<(), Fault> {
+    open_image(place, id, generation, path).map(|_| ()).map_err(|what| Fault::corrupt(path, 0, what))
+}

@@ -84,7 +84,8 @@ fn categories(spec: &CommandSpec) -> Vec<String> {
     ];
     let mut categories: Vec<String> = of_flags
         .into_iter()
-        .filter_map(|(flag, category)| spec.flags.has(flag).then(|| category.to_string()))
+        .filter(|(flag, _)| spec.flags.has(*flag))
+        .map(|(_, category)| category.to_string())
         .collect();
     if !spec.flags.has(Flags::FAST) {
         categories.push("@slow".to_string());

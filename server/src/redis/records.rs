@@ -52,7 +52,8 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
     CommandSpec::new(
         "statement",
         -2,
-        WRITE,
+        // Whether a full disk refuses it depends on the statement.
+        Flags::WRITE,
         KeyPositions::NONE,
         "generic",
         "Runs a statement of the shell's language.",

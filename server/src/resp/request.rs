@@ -41,6 +41,9 @@ pub struct RequestLimits {
     /// Longest argument, in bytes.
     pub max_bulk_len: usize,
     /// Longest request as it is on the wire, in bytes.
+    ///
+    /// In memory an argument takes 32 bytes more than its text, and the least one has 6 bytes on the wire: a
+    /// connection holds at most some six times this much, and `max_arguments * 32` bytes more than this.
     pub max_request_len: usize,
 }
 

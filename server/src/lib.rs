@@ -1,3 +1,5 @@
-//! What clients of Skink talk to: its protocols and languages.
+//! The server of Skink: what stands between clients and the ordered commands.
 
+pub mod redis;
+pub mod resp;
 pub mod statement;

@@ -5,6 +5,7 @@
 //! state (invariant E2). The encoding inside a payload is postcard's of these types: variants and
 //! fields are part of the format (`docs/formats.md`), append new variants only at the end.
 
+mod nesting;
 mod pattern;
 mod range;
 mod reply;
@@ -132,6 +133,7 @@ pub struct Transaction {
     /// If one of these does not hold, nothing happens and the reply is [`Reply::Aborted`].
     pub preconditions: Vec<Precondition>,
     /// The commands, in order. One that is a transaction fails ([`CommandError::NestedTransaction`]).
+    #[serde(deserialize_with = "nesting::flat")]
     pub commands: Vec<Command>,
     /// Whether the first failing command undoes all of it ([`Reply::RolledBack`]); else the others stand, as in Redis.
     pub all_or_nothing: bool,

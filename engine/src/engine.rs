@@ -114,6 +114,11 @@ impl Engine {
         self.segments.iter().map(|segment| segment.cut().totals.live_records).sum()
     }
 
+    /// Number of keys that have an expiry.
+    pub fn expiring_count(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.cut().totals.expiring_records).sum()
+    }
+
     /// Bytes of the records of live keys.
     pub fn live_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.cut().totals.live_bytes).sum()

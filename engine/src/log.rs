@@ -21,5 +21,5 @@ mod tests;
 
 pub use file::{LogFiles, LogOptions};
 pub use frame::{FrameKind, MAX_FRAME_OVERHEAD};
-pub use reader::{Frame, LogScan, read_body, scan};
+pub use reader::{BodyReader, Frame, LogScan, damaged, scan};
 pub use writer::LogWriter;

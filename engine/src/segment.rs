@@ -23,7 +23,7 @@ mod tests;
 pub(crate) use compaction::compact;
 pub(crate) use install::{Place, check_image_file, check_segment_file};
 pub(crate) use installed::{ImageAt, Installed, SegmentFile};
-pub(crate) use record::{Content, Record, record_len};
+pub(crate) use record::{Content, Kind, Record, record_len};
 pub(crate) use refresh::refresh;
 
 use crate::error::Fault;
@@ -39,6 +39,8 @@ pub struct Totals {
     pub live_records: u64,
     /// Bytes of their records with padding.
     pub live_bytes: u64,
+    /// Keys that have an expiry.
+    pub expiring_records: u64,
     /// Sum over live records of what identifies their content, in any order; equal on all replicas.
     pub digest: u64,
 }
@@ -74,6 +76,7 @@ pub(crate) struct Segment {
     length: AtomicU64,
     live_records: AtomicU64,
     live_bytes: AtomicU64,
+    expiring_records: AtomicU64,
     digest: AtomicU64,
     state: Mutex<State>,
 }
@@ -87,6 +90,7 @@ impl Segment {
             length: AtomicU64::default(),
             live_records: AtomicU64::default(),
             live_bytes: AtomicU64::default(),
+            expiring_records: AtomicU64::default(),
             digest: AtomicU64::default(),
             state: Mutex::new(State { phase: Phase::Waiting(cut), retired: Vec::new() }),
         };
@@ -99,6 +103,7 @@ impl Segment {
         self.length.store(cut.length, Ordering::Release);
         self.live_records.store(cut.totals.live_records, Ordering::Release);
         self.live_bytes.store(cut.totals.live_bytes, Ordering::Release);
+        self.expiring_records.store(cut.totals.expiring_records, Ordering::Release);
         self.digest.store(cut.totals.digest, Ordering::Release);
     }
 
@@ -115,6 +120,7 @@ impl Segment {
             totals: Totals {
                 live_records: self.live_records.load(Ordering::Acquire),
                 live_bytes: self.live_bytes.load(Ordering::Acquire),
+                expiring_records: self.expiring_records.load(Ordering::Acquire),
                 digest: self.digest.load(Ordering::Acquire),
             },
         }

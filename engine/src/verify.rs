@@ -136,8 +136,9 @@ fn verify_log(
     // Of a running or crashed process the end is not known, so all of the last file is searched.
     let Some(scan) = note(log::scan(&files, oldest.log_position, false), report)? else { return Ok(()) };
     report.torn = scan.torn;
+    let mut reader = log::BodyReader::new(&files);
     for frame in &scan.frames {
-        note(log::read_body(&files, frame.position), report)?;
+        note(reader.read(frame.position), report)?;
         report.log_frames += 1;
     }
     Ok(())

@@ -1,1 +1,19 @@
-//! x
+//! Replication: how commands become batches, get an order, and are executed in it.
+//!
+//! ```text
+//! commands -> batch (header, payload) -> Order -> decided header -> Scheduler -> Engine -> replies
+//! ```
+//!
+//! A write takes the same way with one replica as with several: what differs is the [`order::Order`]. Nothing
+//! here knows of clients or their protocols.
+
+pub mod batch;
+mod compression;
+pub mod header;
+pub mod identity;
+pub mod order;
+pub mod replica;
+pub mod scheduler;
+
+mod background;
+mod replay;

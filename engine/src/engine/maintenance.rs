@@ -2,7 +2,8 @@
 
 use super::Engine;
 use crate::error::Fault;
-use crate::segment::{compact, refresh};
+use crate::segment::{Kind, compact, refresh};
+use bytes::Bytes;
 use std::sync::atomic::Ordering;
 
 /// What the state takes on the disk, log aside.
@@ -69,25 +70,48 @@ impl Engine {
         Ok(())
     }
 
-    /// Checks the checksums of everything in a segment up to where it stands, in steps that hold no lock.
+    /// Looks for keys that have expired, from a cursor on (0 first), among some `limit` keys of segments that have keys
+    /// with an expiry; answers with them and the next cursor, 0 at the end. They are removed by a
+    /// [`Sweep`](crate::command::Command::Sweep) in the order, not here (E2).
     ///
     /// # Errors
     /// Damage.
-    pub fn scrub(&self, segment: usize, pause: &dyn Fn(u64)) -> Result<(), Fault> {
+    pub fn expired_keys(&self, cursor: u64, now_ms: u64, limit: usize) -> Result<(Vec<Bytes>, u64), Fault> {
+        let mut keys = Vec::new();
+        let next = super::view::scan(cursor, limit, self.segments.len(), |index, digest, limit, found| {
+            let segment = &self.segments[index];
+            if segment.cut().totals.expiring_records == 0 {
+                return Ok(1 << 32);
+            }
+            let guard = self.lock_segment(index)?;
+            guard.installed().scan(digest, limit, &mut |record| {
+                *found += 1;
+                if record.head.kind == Kind::Put
+                    && record.head.expires_at_ms != 0
+                    && record.head.expires_at_ms <= now_ms
+                {
+                    keys.push(Bytes::copy_from_slice(record.key));
+                }
+                Ok(())
+            })
+        })?;
+        Ok((keys, next))
+    }
+
+    /// Checks the checksums of everything in a segment up to where it stands. It holds no lock.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn scrub(&self, segment: usize) -> Result<(), Fault> {
         let Some(guard) = self.segments[segment].lock_installed() else { return Ok(()) };
         let (file, length) = (guard.installed().file().cloned(), guard.installed().length());
         drop(guard);
         let Some(file) = file else { return Ok(()) };
         let mut offset = crate::page::PAGE_LEN as u64;
-        let mut since_pause = 0;
         while offset < length {
             let record = file.record(offset)?;
             record.stored().map_err(|what| file.damaged(offset, what))?;
-            since_pause += record.end() - offset;
             offset = record.end();
-            if since_pause > 256 << 10 {
-                pause(std::mem::take(&mut since_pause));
-            }
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ fn a_checkpoint_brings_the_state_back() {
     let all = engine.execute(&Command::ReadRange(RangeQuery::new(Range::all(), 10_000)), context(5000)).unwrap();
     assert_eq!(keys(all), expected);
     for segment in 0..4 {
-        engine.scrub(segment, &|_| ()).unwrap();
+        engine.scrub(segment).unwrap();
     }
 }
 

@@ -60,12 +60,16 @@ pub struct LogFiles {
     pub(super) options: LogOptions,
     pub(super) directory: u64,
     shared: Mutex<Shared>,
+    /// Held while a file is made, so that the writer and the background never make the same one.
+    making: Mutex<()>,
 }
 
 #[derive(Default)]
 struct Shared {
     prepared: Option<LogFile>,
     spare_number: u64,
+    /// Start of the file that the writer is in: it and those before it are never made again.
+    current: Option<LogPosition>,
 }
 
 impl LogFiles {
@@ -81,6 +85,7 @@ impl LogFiles {
             options,
             directory,
             shared: Mutex::default(),
+            making: Mutex::default(),
         }
     }
 
@@ -140,37 +145,51 @@ impl LogFiles {
     /// # Errors
     /// A full disk: call again when there is room. Other faults of the disk.
     pub fn prepare(&self, first: LogPosition) -> Result<(), Fault> {
-        let is_there = |shared: &Shared| shared.prepared.as_ref().is_some_and(|file| file.first == first);
-        if is_there(&self.shared.lock()) {
-            return Ok(());
+        let making = self.making.lock();
+        {
+            let shared = self.shared.lock();
+            let is_there = shared.prepared.as_ref().is_some_and(|file| file.first == first);
+            if is_there || shared.current.is_some_and(|current| first <= current) {
+                return Ok(());
+            }
         }
         let file = self.make(first, true)?;
-        let mut shared = self.shared.lock();
-        // The writer may have got there first and made its own: then this is the same file.
-        if !is_there(&shared) {
-            shared.prepared = Some(file);
-        }
+        self.shared.lock().prepared = Some(file);
+        drop(making);
         Ok(())
     }
 
     /// The file at `first`, prepared or made now.
     pub(super) fn take(&self, first: LogPosition) -> Result<LogFile, Fault> {
-        if let Some(file) = self.shared.lock().prepared.take_if(|file| file.first == first) {
-            return Ok(file);
-        }
-        self.make(first, false)
+        let making = self.making.lock();
+        let prepared = self.shared.lock().prepared.take_if(|file| file.first == first);
+        let file = match prepared {
+            Some(file) => file,
+            None => self.make(first, false)?,
+        };
+        self.shared.lock().current = Some(first);
+        drop(making);
+        Ok(file)
     }
 
     /// Opens an existing file to go on writing in it.
     pub(super) fn open(&self, first: LogPosition, header: &LogFileHeader) -> Result<LogFile, Fault> {
         let path = self.path_of(first);
         let file = self.environment.disk.open(&path, Open::Durable).map_err(Fault::io("opening", &path))?;
+        self.shared.lock().current = Some(first);
         Ok(LogFile { file, path, first, epoch: header.epoch })
     }
 
     fn make(&self, first: LogPosition, in_background: bool) -> Result<LogFile, Fault> {
         let disk = &self.environment.disk;
         let path = self.path_of(first);
+        // Prepared by the process before, and not used.
+        if let Ok(file) = disk.open(&path, Open::Read)
+            && let Ok(header) = self.header(file.as_ref(), first)
+        {
+            let file = disk.open(&path, Open::Durable).map_err(Fault::io("opening", &path))?;
+            return Ok(LogFile { file, path, first, epoch: header.epoch });
+        }
         let attempt = || -> std::io::Result<LogFile> {
             let (spare, is_zeroed) = match self.spares()?.into_iter().next() {
                 Some(spare) => (spare, true),

@@ -241,19 +241,38 @@ fn cut(
     scan
 }
 
-/// Reads the body of the frame at a position, its checksum checked.
-///
-/// # Errors
-/// Damage; a missing file; faults of the disk.
-pub fn read_body(files: &LogFiles, position: LogPosition) -> Result<Vec<u8>, Fault> {
-    let first = files.first_of(position);
-    let Some(open) = files.open_to_read(first)? else {
-        return Err(Fault::Refused(format!("{} is missing", files.path_of(first).display())));
-    };
-    match files.head_at(&open, position)? {
-        Some(head) => files.body_of(&open, &head)?,
-        None => {
-            Err(Fault::corrupt(&files.path_of(first), position.since(first), "no valid frame is where one must be"))
+/// Reads the bodies of frames, and keeps the file open in which the last one was.
+pub struct BodyReader<'f> {
+    files: &'f LogFiles,
+    open: Option<OpenFile>,
+}
+
+impl<'f> BodyReader<'f> {
+    /// A reader over a log.
+    pub fn new(files: &'f LogFiles) -> BodyReader<'f> {
+        BodyReader { files, open: None }
+    }
+
+    /// The body of the frame at a position, its checksum checked.
+    ///
+    /// # Errors
+    /// Damage; a missing file; faults of the disk.
+    pub fn read(&mut self, position: LogPosition) -> Result<Vec<u8>, Fault> {
+        let first = self.files.first_of(position);
+        let open = match self.open.take() {
+            Some(open) if open.first == first => open,
+            _ => self.files.open_to_read(first)?.ok_or_else(|| missing(self.files, first))?,
+        };
+        let open = self.open.insert(open);
+        match self.files.head_at(open, position)? {
+            Some(head) => self.files.body_of(open, &head)?,
+            None => Err(damaged(self.files, position, "no valid frame is where one must be")),
         }
     }
+}
+
+/// A fault that names the file and offset of a log position.
+pub fn damaged(files: &LogFiles, position: LogPosition, what: impl Into<String>) -> Fault {
+    let first = files.first_of(position);
+    Fault::corrupt(&files.path_of(first), position.since(first), what)
 }

@@ -98,6 +98,12 @@ impl LogWriter {
         }
     }
 
+    /// Whether frames of this length in all fit the present file.
+    pub fn fits(&self, len: u64) -> bool {
+        // A block more than needed, for the padding of the write.
+        self.has_sealed_start && self.end().plus(len + BLOCK as u64) <= self.next_file()
+    }
+
     /// Makes sure that frames of this length in all can be appended, in the present file or the next one.
     ///
     /// # Errors
@@ -107,11 +113,16 @@ impl LogWriter {
     /// If a file can't hold so much.
     pub fn reserve(&mut self, len: u64) -> Result<(), Fault> {
         self.check()?;
-        let file_end = self.file.first.plus(self.files.options.file_len);
-        // A block more than needed, for the padding of the write.
-        if self.end().plus(len + BLOCK as u64) <= file_end {
+        if !self.has_sealed_start {
+            self.has_sealed_start = true;
+            self.reserve(frame_len(0))?;
+            self.put(FrameKind::Seal, &[]);
+            self.flush()?;
+        }
+        if self.fits(len) {
             return Ok(());
         }
+        let file_end = self.next_file();
         assert!(len + 3 * BLOCK as u64 <= self.files.options.file_len, "a frame of {len} bytes");
         self.flush()?;
         // The next file first: without it, this one stays as it is.
@@ -132,12 +143,6 @@ impl LogWriter {
     /// As [`LogWriter::reserve`].
     pub fn append(&mut self, kind: FrameKind, parts: &[&[u8]]) -> Result<LogPosition, Fault> {
         let body_len = parts.iter().map(|part| part.len()).sum();
-        if !self.has_sealed_start {
-            self.has_sealed_start = true;
-            self.reserve(frame_len(0))?;
-            self.put(FrameKind::Seal, &[]);
-            self.flush()?;
-        }
         self.reserve(frame_len(body_len))?;
         Ok(self.put(kind, parts))
     }

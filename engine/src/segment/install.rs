@@ -224,6 +224,7 @@ pub(crate) fn check_segment_file(place: &Place, id: SegmentId, cut: &SegmentCut,
             Some(_) => Totals {
                 live_records: 1,
                 live_bytes: record.head.record_len.into(),
+                expiring_records: u64::from(record.head.expires_at_ms != 0),
                 digest: record.head.content_digest(hash.get()),
             },
         };
@@ -233,6 +234,7 @@ pub(crate) fn check_segment_file(place: &Place, id: SegmentId, cut: &SegmentCut,
     let totals = newest.values().fold(Totals::default(), |sum, (_, adds)| Totals {
         live_records: sum.live_records + adds.live_records,
         live_bytes: sum.live_bytes + adds.live_bytes,
+        expiring_records: sum.expiring_records + adds.expiring_records,
         digest: sum.digest.wrapping_add(adds.digest),
     });
     if offset != cut.length || totals != cut.totals {

@@ -233,11 +233,13 @@ impl Installed {
         {
             self.totals.live_records -= 1;
             self.totals.live_bytes -= u64::from(old.record_len);
+            self.totals.expiring_records -= u64::from(old.expires_at_ms != 0);
             self.totals.digest = self.totals.digest.wrapping_sub(old.content_digest(hash.get()));
         }
         if head.kind == Kind::Put {
             self.totals.live_records += 1;
             self.totals.live_bytes += u64::from(head.record_len);
+            self.totals.expiring_records += u64::from(head.expires_at_ms != 0);
             self.totals.digest = self.totals.digest.wrapping_add(head.content_digest(hash.get()));
         }
         match previous {

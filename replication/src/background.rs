@@ -1,0 +1,263 @@
+//! The background thread: checkpoints, compaction, images, the next log file, sweeps of expired keys, scrubbing.
+
+use crate::replica::{CheckpointReply, Job, Phase, Shared, spawn};
+use parking_lot::{Condvar, Mutex};
+use skink_engine::catalog::{Catalog, SledCatalog, next_incarnation};
+use skink_engine::engine::{CheckpointInfo, Cut};
+use skink_engine::error::Fault;
+use skink_engine::position::LogPosition;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often it looks for work when nobody asks for any.
+const STEP: Duration = Duration::from_millis(50);
+/// Keys that one look for expired ones visits.
+const SWEEP_LOOK: usize = 2000;
+/// Keys in one sweep.
+const SWEEP_KEYS: usize = 500;
+/// What an installation may have to index after a stop in order, in bytes of records.
+const LAST_IMAGE_TAIL: u64 = 256 << 10;
+
+pub(crate) enum BackgroundJob {
+    Checkpoint { cut: Cut, replies: Vec<CheckpointReply> },
+    LastCheckpoint { cut: Cut },
+}
+
+struct State {
+    jobs: Vec<BackgroundJob>,
+    is_closed: bool,
+    incarnation: Option<Result<u64, Fault>>,
+}
+
+struct Common {
+    state: Mutex<State>,
+    wake: Condvar,
+    wants_checkpoint: AtomicBool,
+}
+
+/// What the replica's thread has of the background thread.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    common: Arc<Common>,
+}
+
+impl Handle {
+    pub(crate) fn push(&self, job: BackgroundJob) {
+        self.common.state.lock().jobs.push(job);
+        self.common.wake.notify_all();
+    }
+
+    /// No more jobs come: it ends after those that it has.
+    pub(crate) fn close(&self) {
+        self.common.state.lock().is_closed = true;
+        self.common.wake.notify_all();
+    }
+
+    /// Whether a checkpoint would free space.
+    pub(crate) fn wants_checkpoint(&self) -> bool {
+        self.common.wants_checkpoint.load(Ordering::Relaxed)
+    }
+
+    /// The number of this start of the process; waits until the catalog is open.
+    pub(crate) fn incarnation(&self) -> Result<u64, Fault> {
+        let mut state = self.common.state.lock();
+        loop {
+            if let Some(incarnation) = state.incarnation.take() {
+                return incarnation;
+            }
+            if state.is_closed {
+                return Err(Fault::Refused("the background thread ended before the catalog was open".into()));
+            }
+            self.common.wake.wait(&mut state);
+        }
+    }
+}
+
+/// Starts it.
+pub(crate) fn start(shared: Arc<Shared>) -> Result<(Handle, JoinHandle<Result<(), Fault>>), Fault> {
+    let common = Arc::new(Common {
+        state: Mutex::new(State { jobs: Vec::new(), is_closed: false, incarnation: None }),
+        wake: Condvar::new(),
+        wants_checkpoint: AtomicBool::new(false),
+    });
+    let handle = Handle { common: Arc::clone(&common) };
+    let thread = spawn("skink-background", move || {
+        let closes = Arc::clone(&common);
+        let must_stop = Arc::clone(&shared);
+        let worker = Worker { shared, common, sweep_cursor: 0, scrub_segment: 0, scrub_due: Instant::now() };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run())).unwrap_or_else(|_| {
+            Err(Fault::Refused("a broken invariant stopped the background thread; the message is above".into()))
+        });
+        if let Err(fault) = &result {
+            tracing::error!(%fault, "work in the background failed");
+        }
+        // Whoever waits must not wait for ever.
+        must_stop.must_stop.store(result.is_err() || must_stop.must_stop.load(Ordering::Acquire), Ordering::Release);
+        closes.state.lock().is_closed = true;
+        closes.wake.notify_all();
+        must_stop.wake.notify_all();
+        result
+    })?;
+    Ok((handle, thread))
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    common: Arc<Common>,
+    sweep_cursor: u64,
+    scrub_segment: usize,
+    scrub_due: Instant,
+}
+
+impl Worker {
+    fn run(mut self) -> Result<(), Fault> {
+        let catalog = self.open_catalog()?;
+        let engine = Arc::clone(&self.shared.engine);
+        engine.directory().remove_old_images(engine.environment())?;
+        loop {
+            let job = {
+                let mut state = self.common.state.lock();
+                if state.jobs.is_empty() && !state.is_closed {
+                    self.common.wake.wait_for(&mut state, STEP);
+                }
+                if state.jobs.is_empty() && state.is_closed {
+                    break;
+                }
+                if state.jobs.is_empty() { None } else { Some(state.jobs.remove(0)) }
+            };
+            match job {
+                Some(job) => self.checkpoint(job)?,
+                None => self.look_for_work()?,
+            }
+        }
+        drop(catalog);
+        Ok(())
+    }
+
+    /// Opens the catalog, which takes some ten milliseconds, beside the way to the first answer.
+    fn open_catalog(&self) -> Result<Box<dyn Catalog>, Fault> {
+        let path = self.shared.engine.directory().catalog();
+        let opened = SledCatalog::open(&path);
+        let incarnation = opened.as_ref().map_err(|_| ()).map(|catalog| next_incarnation(catalog, &path));
+        let mut state = self.common.state.lock();
+        let result = match (opened, incarnation) {
+            (Ok(catalog), Ok(incarnation)) => {
+                state.incarnation = Some(incarnation);
+                Ok(Box::new(catalog) as Box<dyn Catalog>)
+            }
+            (Err(fault), _) => Err(fault),
+            (Ok(_), Err(())) => unreachable!("an open catalog gives an incarnation or a fault"),
+        };
+        drop(state);
+        self.common.wake.notify_all();
+        result
+    }
+
+    fn checkpoint(&mut self, job: BackgroundJob) -> Result<(), Fault> {
+        let engine = &self.shared.engine;
+        let (cut, is_last, replies) = match job {
+            BackgroundJob::Checkpoint { cut, replies } => (cut, false, replies),
+            BackgroundJob::LastCheckpoint { cut } => {
+                engine.refresh_images(LAST_IMAGE_TAIL)?;
+                (cut, true, Vec::new())
+            }
+        };
+        let result = engine.checkpoint(&cut, is_last);
+        let answer: Result<CheckpointInfo, String> = match &result {
+            Ok(info) => {
+                let ms = info.duration.as_millis() as u64;
+                tracing::info!(
+                    instance = info.instance.get(),
+                    keys = info.live_records,
+                    new_bytes = info.new_bytes,
+                    digest = format_args!("{:016x}", info.digest),
+                    ms,
+                    "checkpoint"
+                );
+                self.shared.statistics.checkpoints.fetch_add(1, Ordering::Relaxed);
+                let now_ms = engine.environment().clock.now_ms();
+                self.shared.statistics.last_checkpoint_ms.store(now_ms, Ordering::Relaxed);
+                Ok(*info)
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "the checkpoint failed");
+                Err(fault.to_string())
+            }
+        };
+        for reply in replies {
+            reply(answer.clone());
+        }
+        self.common.wants_checkpoint.store(false, Ordering::Relaxed);
+        let _ = self.shared.push(Job::CheckpointDone);
+        match result {
+            Err(fault) if !fault.is_transient() => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    fn look_for_work(&mut self) -> Result<(), Fault> {
+        let engine = Arc::clone(&self.shared.engine);
+        let next = LogPosition::new(self.shared.next_log_file.load(Ordering::Acquire));
+        allow_full(engine.log_files().prepare(next))?;
+        if self.shared.phase() != Phase::Serving {
+            return Ok(());
+        }
+        // One piece of work, then jobs come first again.
+        if allow_full(engine.maintain(&|_| ()))?.unwrap_or(false) {
+            if engine.is_over_space_budget() {
+                self.common.wants_checkpoint.store(true, Ordering::Relaxed);
+            }
+            self.common.wake.notify_all();
+            return Ok(());
+        }
+        self.sweep()?;
+        self.scrub()
+    }
+
+    fn sweep(&mut self) -> Result<(), Fault> {
+        let engine = &self.shared.engine;
+        if engine.expiring_count() == 0 {
+            return Ok(());
+        }
+        // The order's time, not the clock: what a sweep names has expired for every replica.
+        let now_ms = engine.environment().clock.now_ms();
+        let (keys, cursor) = engine.expired_keys(self.sweep_cursor, now_ms, SWEEP_LOOK)?;
+        self.sweep_cursor = cursor;
+        for keys in keys.chunks(SWEEP_KEYS) {
+            let _ = self.shared.push(Job::Sweep(keys.to_vec()));
+        }
+        Ok(())
+    }
+
+    /// Reads everything once in a while, so that damage is found while there are copies to repair it from.
+    fn scrub(&mut self) -> Result<(), Fault> {
+        let rate = self.shared.options.scrub_bytes_per_second;
+        if rate == 0 || Instant::now() < self.scrub_due {
+            return Ok(());
+        }
+        let engine = &self.shared.engine;
+        let segment = self.scrub_segment % engine.segment_count();
+        self.scrub_segment = segment + 1;
+        let bytes = engine.segment_cuts()[segment].length;
+        if let Err(fault) = engine.scrub(segment) {
+            tracing::error!(%fault, "the scrubber found damage: restore from a backup before it is needed");
+            return match fault {
+                Fault::Corrupt { .. } => Ok(()),
+                fault => Err(fault),
+            };
+        }
+        self.scrub_due = Instant::now() + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        Ok(())
+    }
+}
+
+/// A full disk only puts work off.
+fn allow_full<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(fault) if fault.is_transient() => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}

@@ -65,14 +65,14 @@ pub struct Plan {
     pub stretch: u64,
 }
 
-/// Writes every key once, as version 0.
-pub fn fill(engine: &dyn Embedded, workload: &Workload) -> Result<(), EngineError> {
+/// Writes every key once, as `version`, and makes it durable.
+pub fn fill(engine: &dyn Embedded, workload: &Workload, version: u64) -> Result<(), EngineError> {
     let mut start = 0;
     while start < workload.keys() {
         let end = workload.keys().min(start + LOAD_BATCH);
         let pair = |number| {
             let mut value = Vec::with_capacity(workload.value_bytes());
-            workload.append_value(number, 0, &mut value);
+            workload.append_value(number, version, &mut value);
             (workload.key(number), value)
         };
         engine.put_many(&(start..end).map(pair).collect::<Vec<_>>())?;

@@ -12,10 +12,12 @@
 //! | [`report`] | interleaved rounds, medians, ratios, tables |
 //! | [`figures`] | memory, disk and written bytes, read from the kernel |
 //! | [`cli`] | arguments that the programs share |
+//! | [`child`] | embedded engines in a process of their own, for restarts and memory |
 //!
 //! Two rules hold everywhere. Contenders take turns within one run, because the same machine moves by tens of
 //! percent within hours; and nothing runs unbounded: every loop ends by count, by time or by its deadline.
 
+pub mod child;
 pub mod cli;
 pub mod embedded;
 pub mod figures;

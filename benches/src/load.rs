@@ -133,6 +133,11 @@ impl Load {
         Self { read_share, ..self }
     }
 
+    /// With versions from here on; distinguishes several runs against one server.
+    pub fn first_version(self, first_version: u64) -> Self {
+        Self { first_version, ..self }
+    }
+
     /// Bounded by time.
     pub fn duration(self, duration: Duration) -> Self {
         Self { duration: Some(duration), ..self }

@@ -7,7 +7,7 @@
 use skink_benches::load::{Keys, Load, LoadError, run, run_until};
 use skink_benches::workload::{Pick, Workload};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

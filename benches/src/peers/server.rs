@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How long a server may take to come up or to stop; a large log takes Redis minutes.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 /// Time between two attempts to reach a starting server: well below the milliseconds that are measured.
 const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
@@ -185,7 +185,7 @@ impl Server {
             self.check_alive()?;
             thread::sleep(POLL_INTERVAL);
         }
-        Err(ServerError::Timeout { server: self.name.clone() })
+        Err(self.timeout())
     }
 
     fn check_alive(&mut self) -> Result<(), ServerError> {
@@ -214,7 +214,7 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        Err(ServerError::Timeout { server: self.name.clone() })
+        Err(self.timeout())
     }
 
     /// Ends the process without warning (SIGKILL).
@@ -237,6 +237,11 @@ impl Server {
             reply @ Reply::Error(_) => Err(self.unexpected(request, reply)),
             _ => Ok(()),
         }
+    }
+
+    /// The error that says that something took too long.
+    pub fn timeout(&self) -> ServerError {
+        ServerError::Timeout { server: self.name.clone() }
     }
 
     fn io(&self, source: io::Error) -> ServerError {

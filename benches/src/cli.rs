@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// `TMPFS_MAGIC` of `linux/magic.h`.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
 /// The workload, the rounds and the places.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -74,6 +77,9 @@ impl Common {
     /// A folder that goes away with its guard.
     pub fn temporary_folder(&self, contender: &str) -> io::Result<TempDir> {
         fs::create_dir_all(&self.data_folder)?;
+        if rustix::fs::statfs(&self.data_folder)?.f_type == TMPFS_MAGIC {
+            eprintln!("{} is in memory: what is durable there costs nothing", self.data_folder.display());
+        }
         tempfile::Builder::new().prefix(&format!("{contender}-")).tempdir_in(&self.data_folder)
     }
 

@@ -3,7 +3,7 @@
 //! Two ways of saying the same thing, for different uses: the table has medians, ranges and ratios; the CSV file
 //! has every value. A ratio compares values of the same round, which were taken within the same minutes, and is
 //! the median over the rounds; it is formed against the best *other* contender, so its own row says for the
-//! contender under test by how much it leads or trails.
+//! contender under test by how much it leads or trails. Differences can be negative; those have no ratio.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -206,7 +206,7 @@ impl Metric {
         }?;
         let ratios = subject.values.iter().filter_map(|(round, value)| {
             let (_, other) = best.values.iter().find(|(other_round, _)| other_round == round)?;
-            (*other != 0.0).then(|| value / other)
+            (*other > 0.0 && *value >= 0.0).then(|| value / other)
         });
         median(ratios.collect())
     }

@@ -7,10 +7,10 @@
 
 use clap::Parser;
 use skink_benches::cli::{Common, Servers};
-use skink_benches::load::{self, Load, Outcome};
+use skink_benches::load::{self, Keys, Load, Outcome};
 use skink_benches::peers::server::Server;
 use skink_benches::report::{Measurement, Report, interleave};
-use skink_benches::workload::Workload;
+use skink_benches::workload::{Pick, Workload};
 use std::error::Error;
 use std::thread;
 use std::time::Duration;
@@ -26,6 +26,16 @@ struct Arguments {
     /// Threads of the load generator.
     #[arg(long, default_value_t = 1)]
     load_threads: usize,
+    /// Draw keys by Zipf's law with this exponent, between 0 and 1, instead of uniformly.
+    #[arg(long, value_parser = parse_exponent)]
+    zipf: Option<f64>,
+}
+
+fn parse_exponent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(exponent) if exponent > 0.0 && exponent < 1.0 => Ok(exponent),
+        _ => Err("expected a number between 0 and 1".to_owned()),
+    }
 }
 
 struct Scenario {
@@ -55,6 +65,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let workload = common.workload();
     let mut report = Report::new("server");
     report.note(common.describe(&workload));
+    report.note(
+        arguments.zipf.map_or("keys uniform".to_owned(), |exponent| format!("keys by Zipf, exponent {exponent}")),
+    );
     let mut contenders = Vec::new();
     for command in arguments.servers.commands() {
         eprintln!("loading {}", command.name());
@@ -91,7 +104,8 @@ fn measure(
     first_version: u64,
 ) -> Result<Outcome, Box<dyn Error>> {
     let stretch = arguments.common.stretch();
-    let load = Load { threads: arguments.load_threads, ..Load::updates(contender.server.address()) }
+    let keys = Keys::Random(arguments.zipf.map_or(Pick::Uniform, Pick::Zipf));
+    let load = Load { keys, threads: arguments.load_threads, ..Load::updates(contender.server.address()) }
         .connections(scenario.connections)
         .pipeline(scenario.pipeline)
         .read_share(scenario.read_share)

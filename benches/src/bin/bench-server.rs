@@ -26,6 +26,9 @@ struct Arguments {
     /// Threads of the load generator.
     #[arg(long, default_value_t = 1)]
     load_threads: usize,
+    /// Only scenarios whose label contains this text, such as "GET" or "64 clients".
+    #[arg(long, default_value = "")]
+    only: String,
     /// Draw keys by Zipf's law with this exponent, between 0 and 1, instead of uniformly.
     #[arg(long, value_parser = parse_exponent)]
     zipf: Option<f64>,
@@ -77,7 +80,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         contenders.push(Contender { name: command.name().to_owned(), server, _folder: folder });
     }
     for round in 0..common.rounds() {
-        for (index, scenario) in SCENARIOS.iter().enumerate() {
+        let chosen = |(_, scenario): &(usize, &Scenario)| scenario.label.contains(&arguments.only);
+        for (index, scenario) in SCENARIOS.iter().enumerate().filter(chosen) {
             eprintln!("round {round}: {}", scenario.label);
             let first_version = ((round * SCENARIOS.len() + index + 1) as u64) << 40;
             let in_turn: Vec<_> = (0..contenders.len()).map(|turn| (round + turn) % contenders.len()).collect();

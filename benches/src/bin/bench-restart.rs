@@ -170,7 +170,7 @@ fn restart_server(
     })?;
     let mut server = command.spawn(folder)?;
     let killed = await_value(&mut server, setting.workload, number)?;
-    // A server may answer while it still replays; the next step waits for PING's and the compaction's replies.
+    // A server may answer while it still replays; the reply to this request must come after that.
     compact(&server, command.name(), setting.compact)?;
     server.stop()?;
     Ok((clean, killed, outcome))

@@ -7,6 +7,7 @@
 //! It has no threads: whoever uses it calls [`Engine::execute`] from as many as it likes, [`Engine::cut`] when no
 //! command is in flight, and [`Engine::checkpoint`] and [`Engine::maintain`] from one in the background.
 
+mod backup;
 mod checkpoint;
 mod execute;
 mod maintenance;
@@ -17,6 +18,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use backup::BackupInfo;
 pub use checkpoint::{CheckpointInfo, Cut};
 pub use maintenance::SpaceReport;
 pub(crate) use open::place;
@@ -132,6 +134,12 @@ impl Engine {
     /// Instance of the last durable checkpoint.
     pub fn last_checkpoint(&self) -> Instance {
         Instance::new(self.last_checkpoint.load(Ordering::Acquire)).unwrap_or_default()
+    }
+
+    /// Instances and folders of the checkpoints that are kept, oldest first.
+    pub fn kept_checkpoints(&self) -> Vec<(Instance, PathBuf)> {
+        let background = self.background.lock();
+        background.checkpoints.iter().map(|checkpoint| (checkpoint.instance, checkpoint.folder.clone())).collect()
     }
 
     fn lock_segment(&self, index: usize) -> Result<Guard<'_>, Fault> {

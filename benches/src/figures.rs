@@ -1,0 +1,94 @@
+//! What the kernel says about a process and a folder: memory, disk, bytes written.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Unit of `st_blocks` and of the block devices' counters, whatever the real block size.
+const SECTOR_BYTES: u64 = 512;
+
+/// Resident memory of a process that belongs to no file: heap, stacks, and private copies of file pages.
+pub fn anonymous_bytes(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    field(&text, "Anonymous:").map(|kib| kib * 1024).ok_or_else(|| missing("Anonymous"))
+}
+
+/// Bytes that a process caused to be written to disk, counted when it dirties them; its children aside.
+pub fn written_bytes(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
+    field(&text, "write_bytes:").ok_or_else(|| missing("write_bytes"))
+}
+
+/// Bytes written so far to the block device that holds `folder`, by everyone. `None` where the kernel doesn't
+/// count, such as on overlays and in memory.
+pub fn device_written_bytes(folder: &Path) -> Option<u64> {
+    let device = fs::metadata(folder).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let text = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    // Fields of Documentation/block/stat.rst; the seventh is "write sectors".
+    text.split_whitespace().nth(6)?.parse::<u64>().ok().map(|sectors| sectors * SECTOR_BYTES)
+}
+
+/// Disk space of each entry of `folder`, by name; holes in files don't count. Entries that vanish meanwhile, as
+/// logs and temporary files do, count nothing.
+pub fn disk_bytes(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
+    let mut sizes = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        sizes.insert(entry.file_name().to_string_lossy().into_owned(), tree_bytes(&entry.path())?);
+    }
+    Ok(sizes)
+}
+
+/// Disk space of a file or of a folder with everything below it.
+pub fn tree_bytes(path: &Path) -> io::Result<u64> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        other => other?,
+    };
+    let mut bytes = metadata.blocks() * SECTOR_BYTES;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            bytes += tree_bytes(&entry?.path())?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+fn missing(name: &str) -> io::Error {
+    io::Error::other(format!("the kernel doesn't tell {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_grows_with_it() {
+        let pid = std::process::id();
+        let before = anonymous_bytes(pid).unwrap();
+        let block = vec![1u8; 64 << 20];
+        let after = anonymous_bytes(pid).unwrap();
+        assert!(after >= before + (48 << 20), "{before} to {after} with {} more", block.len());
+    }
+
+    #[test]
+    fn disk_counts_what_is_allocated() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("wal")).unwrap();
+        fs::write(folder.path().join("wal/1"), vec![1; 100_000]).unwrap();
+        let holes = fs::File::create(folder.path().join("data")).unwrap();
+        holes.set_len(1 << 30).unwrap();
+        holes.sync_all().unwrap();
+        fs::File::open(folder.path().join("wal/1")).unwrap().sync_all().unwrap();
+        let sizes = disk_bytes(folder.path()).unwrap();
+        assert!((100_000..200_000).contains(&sizes["wal"]), "{sizes:?}");
+        assert!(sizes["data"] < 1 << 20, "{sizes:?}");
+    }
+}

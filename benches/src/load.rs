@@ -1,0 +1,218 @@
+//! A closed-loop load generator: each connection sends a batch of requests, waits for all their replies and
+//! sends the next batch.
+//!
+//! Client and server share the machine's few cores, so a request must cost the generator little: one thread (or
+//! few) over epoll, one write a batch, one clock reading a batch and one a read. All requests of a batch count
+//! from the moment it was sent, as in redis-benchmark.
+//!
+//! ```text
+//!  run ── worker thread ──┬── connection: idle → batch sent → all replies in → next batch … → finished
+//!      ── worker thread … └── connection
+//! ```
+//!
+//! A run ends by count, by time or when its stop flag is raised; batches under way are waited for, so every
+//! request that was sent is either answered and counted or makes the run fail. Only loopback addresses are
+//! accepted: this tool saturates whatever it is pointed at.
+
+mod connection;
+mod timeline;
+mod worker;
+
+pub use timeline::Timeline;
+
+use crate::histogram::Latencies;
+use crate::resp::Malformed;
+use crate::workload::{Pick, Workload};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Why a run produced no result.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The address isn't this machine's own.
+    #[error("{0} is not a loopback address")]
+    NotLoopback(SocketAddr),
+    /// Neither count nor duration bounds the run, or there is nothing to send with.
+    #[error("a run needs a bound (count or duration), connections and a pipeline depth of at least one")]
+    Unbounded,
+    /// The connection failed or was closed.
+    #[error("connection: {0}")]
+    Io(#[from] io::Error),
+    /// The server sent something else than replies.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The server refused a request.
+    #[error("the server refused a request: {0}")]
+    Refused(String),
+    /// The server answered a read with another value than was written.
+    #[error("wrong value for key number {0}")]
+    WrongValue(u64),
+    /// A reply of a kind the request doesn't have.
+    #[error("unexpected reply: {0}")]
+    Unexpected(String),
+    /// No reply for a long time.
+    #[error("no reply within {0:?}")]
+    Stalled(Duration),
+}
+
+/// Which keys are touched, in which order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Keys {
+    /// Every key once, in the order of their numbers; bounds the run by itself.
+    EachOnce,
+    /// Drawn at random.
+    Random(Pick),
+}
+
+/// What to send, and for how long.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// Connections, spread over the threads.
+    pub connections: usize,
+    /// Requests of a batch.
+    pub pipeline: usize,
+    /// Worker threads.
+    pub threads: usize,
+    /// Share of requests that read, 0 to 1; the others write.
+    pub read_share: f64,
+    /// Which keys.
+    pub keys: Keys,
+    /// Ends the run after this many requests.
+    pub count: Option<u64>,
+    /// Ends the run after this time.
+    pub duration: Option<Duration>,
+    /// Counts as failure after this time without any reply.
+    pub patience: Duration,
+    /// A closed connection ends the run instead of failing it: for servers that are killed meanwhile.
+    pub expect_disconnect: bool,
+    /// Number of the first version that is written.
+    pub first_version: u64,
+}
+
+impl Load {
+    /// Uniform updates, one request at a time on one connection and one thread, without bound yet.
+    pub fn updates(address: SocketAddr) -> Self {
+        Self {
+            address,
+            connections: 1,
+            pipeline: 1,
+            threads: 1,
+            read_share: 0.0,
+            keys: Keys::Random(Pick::Uniform),
+            count: None,
+            duration: None,
+            patience: Duration::from_secs(60),
+            expect_disconnect: false,
+            first_version: 1,
+        }
+    }
+
+    /// Writes every key once, quickly.
+    pub fn fill(address: SocketAddr) -> Self {
+        Self { connections: 16, pipeline: 64, keys: Keys::EachOnce, first_version: 0, ..Self::updates(address) }
+    }
+
+    /// With this many connections.
+    pub fn connections(self, connections: usize) -> Self {
+        Self { connections, ..self }
+    }
+
+    /// With this many requests a batch.
+    pub fn pipeline(self, pipeline: usize) -> Self {
+        Self { pipeline, ..self }
+    }
+
+    /// With this share of reads.
+    pub fn read_share(self, read_share: f64) -> Self {
+        Self { read_share, ..self }
+    }
+
+    /// With versions from here on; distinguishes several runs against one server.
+    pub fn first_version(self, first_version: u64) -> Self {
+        Self { first_version, ..self }
+    }
+
+    /// Bounded by time.
+    pub fn duration(self, duration: Duration) -> Self {
+        Self { duration: Some(duration), ..self }
+    }
+
+    /// Bounded by count.
+    pub fn count(self, count: u64) -> Self {
+        Self { count: Some(count), ..self }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// When the run began; [`Timeline`] counts from here.
+    pub start: Instant,
+    /// From the first request to the last reply.
+    pub elapsed: Duration,
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Reads among them that found no value.
+    pub missing: u64,
+    /// Latency of every answered request.
+    pub latencies: Latencies,
+    /// Counts and longest latencies by time of the reply.
+    pub timeline: Timeline,
+    /// A connection was closed by the server.
+    pub disconnected: bool,
+}
+
+impl Outcome {
+    /// Answered requests a second.
+    pub fn throughput(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// Runs `load` to its end.
+pub fn run(load: &Load, workload: &Workload) -> Result<Outcome, LoadError> {
+    run_until(load, workload, &AtomicBool::new(false))
+}
+
+/// Runs `load` until its end or until `stop` is raised.
+pub fn run_until(load: &Load, workload: &Workload, stop: &AtomicBool) -> Result<Outcome, LoadError> {
+    if !load.address.ip().is_loopback() {
+        return Err(LoadError::NotLoopback(load.address));
+    }
+    let bounded = load.count.is_some() || load.duration.is_some() || load.keys == Keys::EachOnce;
+    if !bounded || load.connections == 0 || load.pipeline == 0 || load.threads == 0 {
+        return Err(LoadError::Unbounded);
+    }
+    let threads = load.threads.min(load.connections);
+    let workers = (0..threads)
+        .map(|index| worker::Worker::connect(load, workload, index, threads))
+        .collect::<Result<Vec<_>, _>>()?;
+    let start = Instant::now();
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = workers.into_iter().map(|worker| scope.spawn(move || worker.run(start, stop))).collect();
+        running.into_iter().map(|thread| thread.join().expect("a load worker panicked")).collect()
+    });
+    let mut whole: Option<Outcome> = None;
+    for outcome in outcomes {
+        let outcome = outcome?;
+        whole = Some(match whole {
+            None => outcome,
+            Some(mut whole) => {
+                whole.elapsed = whole.elapsed.max(outcome.elapsed);
+                whole.requests += outcome.requests;
+                whole.missing += outcome.missing;
+                whole.latencies.merge(&outcome.latencies);
+                whole.timeline.merge(&outcome.timeline);
+                whole.disconnected |= outcome.disconnected;
+                whole
+            }
+        });
+    }
+    whole.ok_or(LoadError::Unbounded)
+}

@@ -1,0 +1,282 @@
+//! One client's connection: bytes in, requests, replies in their order, bytes out.
+//!
+//! ```text
+//! socket -> input -> decoder -> request --read of keys, nothing waiting--> engine --> output -> socket
+//!                                  |----write, or read behind a write----> proxy --> mailbox --^
+//!                                  '----over a range, a checkpoint-------> operation ---------^
+//! ```
+//!
+//! Commands of a connection take effect in its order. `waiting` holds what was asked and not answered yet; while it is
+//! not empty, reads go through the proxy behind the writes. What needs more than one key's segment waits until
+//! nothing is waiting. A connection that asks faster than it reads is not read from: memory is bounded.
+
+mod operation;
+mod requests;
+mod session;
+mod statements;
+
+use crate::io_thread::ThreadContext;
+use crate::proxy::Mailbox;
+use crate::redis::{self, Request, Shape, encode_reply};
+use crate::resp::{ProtocolVersion, ReplyWriter, RequestDecoder, RequestLimits};
+use bytes::{Buf, Bytes, BytesMut};
+use operation::{Operation, OperationResult};
+use session::Session;
+use skink_replication::batch::Refusal;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Requests without an answer after which a connection is not read from.
+const MAX_WAITING: usize = 2048;
+/// Bytes of replies that the client has not read after which it is not read from.
+const MAX_OUTPUT: usize = 1 << 20;
+/// Room in the input buffer for one read, in bytes.
+const READ_LEN: usize = 16 << 10;
+/// Buffers larger than this are given back when they are empty.
+const KEEP_BUFFER: usize = 64 << 10;
+/// Requests that are taken before other connections get their turn.
+const MAX_BURST: usize = 128;
+
+/// A place in the order of replies.
+enum Waiting {
+    /// The mailbox' next reply, in this shape.
+    Ordered(Shape),
+    /// Something that was answered at once, behind something that was not.
+    Ready(Bytes),
+}
+
+/// A client's connection.
+pub(crate) struct Connection {
+    context: Rc<ThreadContext>,
+    socket: TcpStream,
+    decoder: RequestDecoder,
+    input: BytesMut,
+    output: BytesMut,
+    mailbox: Rc<Mailbox>,
+    waiting: VecDeque<Waiting>,
+    /// A request that must not begin before all waiting ones are answered.
+    held: Option<Request>,
+    operation: Option<Operation>,
+    session: Session,
+    version: ProtocolVersion,
+    is_closing: bool,
+}
+
+/// Why a connection ends.
+enum End {
+    /// The client closed it, or it broke.
+    Closed,
+}
+
+impl Connection {
+    /// Takes over an accepted socket.
+    pub(crate) fn new(context: Rc<ThreadContext>, socket: std::net::TcpStream, id: u64) -> io::Result<Connection> {
+        let max_value_len = context.server.replica.engine().format().shape.max_value_len as usize;
+        let limits = RequestLimits::new(max_value_len, max_request_len(&context));
+        Ok(Connection {
+            socket: TcpStream::from_std(socket)?,
+            decoder: RequestDecoder::new(limits),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            mailbox: Rc::default(),
+            waiting: VecDeque::new(),
+            held: None,
+            operation: None,
+            session: Session::new(id),
+            version: ProtocolVersion::default(),
+            is_closing: false,
+            context,
+        })
+    }
+
+    /// Serves the client until one of the two has enough.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.answer_waiting();
+            let mut burst = 0;
+            while self.can_begin() {
+                if burst == MAX_BURST {
+                    // Replies go out and others come in between.
+                    break;
+                }
+                burst += 1;
+                if !self.begin_next() {
+                    break;
+                }
+            }
+            if self.is_closing && self.waiting.is_empty() && self.operation.is_none() && self.output.is_empty() {
+                return;
+            }
+            let has_more = burst == MAX_BURST;
+            if std::future::poll_fn(|context| self.poll_events(context, has_more)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn can_begin(&self) -> bool {
+        let has_room = self.waiting.len() < MAX_WAITING && self.output.len() < MAX_OUTPUT;
+        let may_begin = self.operation.is_none() && !self.is_closing && has_room;
+        may_begin && (self.held.is_none() || self.waiting.is_empty())
+    }
+
+    /// Begins the next request that is complete; answers `false` where there is none.
+    fn begin_next(&mut self) -> bool {
+        if let Some(request) = self.held.take() {
+            self.begin(request);
+            return true;
+        }
+        match self.decoder.decode(&mut self.input) {
+            Ok(Some(arguments)) => {
+                self.context.server.requests.fetch_add(1, Ordering::Relaxed);
+                match redis::find(&arguments).and_then(|spec| Ok((spec, spec.parse(arguments)?))) {
+                    Ok((spec, request)) => self.begin_or_queue(spec, request),
+                    Err(error) => {
+                        self.session.spoil_transaction();
+                        self.reply(|writer| writer.error(&error));
+                    }
+                }
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                self.reply(|writer| writer.error(&error));
+                self.is_closing = true;
+                false
+            }
+        }
+    }
+
+    /// Writes a reply at its place.
+    fn reply(&mut self, write: impl FnOnce(&mut ReplyWriter<'_>)) {
+        if self.waiting.is_empty() {
+            write(&mut ReplyWriter::new(&mut self.output, self.version));
+        } else {
+            let mut bytes = BytesMut::new();
+            write(&mut ReplyWriter::new(&mut bytes, self.version));
+            self.waiting.push_back(Waiting::Ready(bytes.freeze()));
+        }
+    }
+
+    fn ok(&mut self) {
+        self.reply(|writer| writer.ok());
+    }
+
+    /// Moves answers from the mailbox to the output, as far as they come in order.
+    fn answer_waiting(&mut self) {
+        while let Some(next) = self.waiting.front() {
+            match next {
+                Waiting::Ready(bytes) => self.output.extend_from_slice(bytes),
+                Waiting::Ordered(shape) => match self.mailbox.take() {
+                    None => return,
+                    Some(Ok(reply)) => encode_reply(&reply, shape, self.version, &mut self.output),
+                    Some(Err(refusal)) => {
+                        ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));
+                    }
+                },
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Ready when something happened: bytes moved, a reply came, an operation ended.
+    fn poll_events(&mut self, context: &mut Context<'_>, has_more: bool) -> Poll<Result<(), End>> {
+        let mut happened = false;
+        if let Some(operation) = &mut self.operation {
+            if let Poll::Ready(result) = operation.as_mut().poll(context) {
+                self.operation = None;
+                self.end_operation(result);
+                happened = true;
+            }
+        } else if !self.waiting.is_empty() && self.mailbox.poll(context).is_ready() {
+            happened = true;
+        }
+        while !self.output.is_empty() {
+            match Pin::new(&mut self.socket).poll_write(context, &self.output) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Closed)),
+                Poll::Ready(Ok(written)) => {
+                    self.output.advance(written);
+                    happened = true;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.output.is_empty() && self.output.capacity() > KEEP_BUFFER {
+            self.output = BytesMut::new();
+        }
+        if happened || has_more {
+            if has_more {
+                context.waker().wake_by_ref();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if !self.can_begin() {
+            // What is left to wait for has its waker; a client that only sends is not listened to.
+            return Poll::Pending;
+        }
+        self.poll_read(context)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if self.input.is_empty() && self.input.capacity() > KEEP_BUFFER {
+            self.input = BytesMut::new();
+        }
+        let room = self.decoder.room(&self.input, READ_LEN);
+        self.input.reserve(room);
+        let start = self.input.len();
+        // Reading into spare capacity without clearing it first needs `unsafe`; clearing costs less than the copy that follows.
+        self.input.resize(start + room, 0);
+        let mut buffer = ReadBuf::new(&mut self.input[start..]);
+        let result = Pin::new(&mut self.socket).poll_read(context, &mut buffer);
+        let read = buffer.filled().len();
+        self.input.truncate(start + read);
+        match result {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Err(End::Closed)),
+            Poll::Ready(Ok(())) if read == 0 => Poll::Ready(Err(End::Closed)),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn end_operation(&mut self, result: OperationResult) {
+        match result {
+            OperationResult::Reply(Ok(reply), shape) => {
+                encode_reply(&reply, &shape, self.version, &mut self.output);
+            }
+            OperationResult::Reply(Err(fault), _) => self.reply(|writer| writer.error(fault_text(&fault))),
+            OperationResult::Frame(frame) => self.reply(|writer| frame.write(writer)),
+            OperationResult::Begin(request) => {
+                self.context.is_serving.set(true);
+                self.held = Some(request);
+            }
+            OperationResult::Close => self.is_closing = true,
+        }
+    }
+}
+
+/// What a command and its arguments may take in all: a batch of it must fit a log file.
+fn max_request_len(context: &ThreadContext) -> usize {
+    context.server.replica.engine().log_files().max_body_len() / 2
+}
+
+fn refusal_text(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::DiskFull(what) => format!("DISKFULL {what}"),
+        Refusal::ShuttingDown => format!("ERR {refusal}"),
+    }
+}
+
+/// A fault as a client sees it: the file and offset are for the administrator, and tell nothing secret.
+fn fault_text(fault: &skink_engine::error::Fault) -> String {
+    match fault {
+        skink_engine::error::Fault::Full { .. } => format!("DISKFULL {fault}"),
+        skink_engine::error::Fault::Corrupt { .. } => format!("DAMAGED {fault}"),
+        _ => format!("ERR {fault}"),
+    }
+}

@@ -1,0 +1,326 @@
+//! What each request does.
+
+use super::operation;
+use super::session::{MAX_QUEUED, Queued, Session};
+use super::{Connection, Waiting, fault_text, max_request_len, refusal_text};
+use crate::information;
+use crate::redis::{
+    CommandSpec, ConnectionRequest, Flags, Hello, Request, Shape, catalog, encode_reply, transaction,
+};
+use crate::resp::{Frame, ProtocolVersion, ReplyWriter};
+use bytes::Bytes;
+use skink_engine::command::{Command, Footprint, Precondition};
+use skink_engine::evaluate::Context;
+use skink_engine::position::Revision;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Longest that `WAIT` waits, in milliseconds.
+const MAX_WAIT_MS: u64 = 60_000;
+
+impl Connection {
+    /// Begins a request, or queues it inside `MULTI`.
+    pub(super) fn begin_or_queue(&mut self, spec: &'static CommandSpec, request: Request) {
+        let Some(queued) = &mut self.session.queued else { return self.begin(request) };
+        if spec.flags.has(Flags::NOT_QUEUED) {
+            return self.begin(request);
+        }
+        let error = match request {
+            Request::Execute { command, shape } => {
+                queued.bytes += command.size();
+                if queued.commands.len() == MAX_QUEUED || queued.bytes > max_request_len(&self.context) {
+                    Some("ERR the transaction is too large".to_string())
+                } else {
+                    queued.commands.push((command, shape));
+                    None
+                }
+            }
+            Request::Connection(_) => Some(format!("ERR '{}' can't be part of a transaction", spec.name)),
+        };
+        match error {
+            None => self.reply(|writer| writer.simple("QUEUED")),
+            Some(error) => {
+                self.session.spoil_transaction();
+                self.reply(|writer| writer.error(error));
+            }
+        }
+    }
+
+    pub(super) fn begin(&mut self, request: Request) {
+        match request {
+            Request::Execute { command, shape } => self.begin_command(command, shape),
+            Request::Connection(request) => self.begin_connection(request),
+        }
+    }
+
+    /// Whether requests on the state can begin; where not, the request begins when they can.
+    fn is_serving(&mut self, request: impl FnOnce() -> Request) -> bool {
+        if !self.context.is_serving.get() {
+            self.operation = Some(operation::when_serving(self.context.server.phase.clone(), request()));
+        }
+        self.context.is_serving.get()
+    }
+
+    pub(super) fn begin_command(&mut self, command: Command, shape: Shape) {
+        if !self.context.is_serving.get() {
+            self.is_serving(|| Request::Execute { command, shape });
+            return;
+        }
+        if command.is_read_only() {
+            return self.begin_read(command, shape);
+        }
+        if let Err(refusal) = self.context.server.replica.admit(command.only_deletes()) {
+            return self.reply(|writer| writer.error(refusal_text(&refusal)));
+        }
+        self.submit(command, shape, true);
+    }
+
+    /// Sends a command through the proxy, behind the connection's earlier ones.
+    fn submit(&mut self, command: Command, shape: Shape, is_ordered: bool) {
+        self.waiting.push_back(Waiting::Ordered(shape));
+        self.context.proxy.submit(command, is_ordered, &self.mailbox);
+    }
+
+    fn begin_read(&mut self, command: Command, shape: Shape) {
+        let is_over_ranges =
+            matches!(command, Command::ReadRange(_) | Command::CountRange(_) | Command::Scan { .. });
+        if is_over_ranges {
+            if !self.waiting.is_empty() {
+                self.held = Some(Request::Execute { command, shape });
+                return;
+            }
+            self.operation = Some(operation::read_at_pin(&self.context.server.replica, command, shape));
+            return;
+        }
+        if !self.waiting.is_empty() {
+            return self.submit(command, shape, false);
+        }
+        let replica = &self.context.server.replica;
+        let engine = replica.engine();
+        let now_ms = replica.read_time_ms();
+        let mut writer = ReplyWriter::new(&mut self.output, self.version);
+        let result = match (&command, &shape) {
+            (Command::Read { key }, Shape::Value) if key.len() <= skink_engine::command::MAX_KEY_LEN => {
+                engine.read(key, now_ms, |stored| writer.optional_bulk(stored.map(|stored| stored.value)))
+            }
+            // Over everything, but inside a transaction: no command may be in flight.
+            _ if command.footprint(&mut |_, _| ()) == Footprint::Everything && command != Command::Count => {
+                return self.submit(command, shape, false);
+            }
+            _ => {
+                let max_value_len = engine.format().shape.max_value_len as usize;
+                let context = Context { revision: Revision::ZERO, now_ms, max_value_len };
+                engine
+                    .execute(&command, context)
+                    .map(|reply| encode_reply(&reply, &shape, self.version, &mut self.output))
+            }
+        };
+        if let Err(fault) = result {
+            tracing::error!(%fault, "a read failed");
+            self.reply(|writer| writer.error(fault_text(&fault)));
+        }
+    }
+
+    fn begin_connection(&mut self, request: ConnectionRequest) {
+        match request {
+            ConnectionRequest::Ping(None) => self.reply(|writer| writer.simple("PONG")),
+            ConnectionRequest::Ping(Some(text)) | ConnectionRequest::Echo(text) => {
+                self.reply(|writer| writer.bulk(&text));
+            }
+            ConnectionRequest::Hello(hello) => self.hello(hello),
+            ConnectionRequest::Auth(_) => self.reply(|writer| {
+                writer.error(
+                    "ERR AUTH <password> called without any password configured for the default user. \
+                     Are you sure your configuration is correct?",
+                );
+            }),
+            ConnectionRequest::Select(0) | ConnectionRequest::Accepted => self.ok(),
+            ConnectionRequest::Select(_) => self.reply(|writer| writer.error("ERR DB index is out of range")),
+            ConnectionRequest::Quit => {
+                self.ok();
+                self.is_closing = true;
+            }
+            ConnectionRequest::Reset => {
+                self.session = Session::new(self.session.id);
+                self.reply(|writer| writer.simple("RESET"));
+                self.version = ProtocolVersion::default();
+            }
+            ConnectionRequest::ClientSetInfo { .. } => self.ok(),
+            ConnectionRequest::ClientSetName(name) => {
+                self.session.name = name;
+                self.ok();
+            }
+            ConnectionRequest::ClientGetName => {
+                let name = self.session.name.clone();
+                self.reply(|writer| writer.optional_bulk((!name.is_empty()).then_some(&name)));
+            }
+            ConnectionRequest::ClientId => {
+                let id = self.session.id as i64;
+                self.reply(|writer| writer.integer(id));
+            }
+            ConnectionRequest::Command(query) => self.reply(|writer| catalog::reply(&query).write(writer)),
+            ConnectionRequest::Help(spec) => self.reply(|writer| catalog::help(spec).write(writer)),
+            ConnectionRequest::ConfigGet(patterns) => {
+                let frame = information::config(&self.context.server, &patterns);
+                self.reply(|writer| frame.write(writer));
+            }
+            ConnectionRequest::Info(sections) => {
+                let text = information::info(&self.context.server, &sections);
+                self.reply(|writer| writer.bulk(text.as_bytes()));
+            }
+            ConnectionRequest::Multi => self.multi(),
+            ConnectionRequest::Exec => self.exec(),
+            ConnectionRequest::Discard => {
+                let had = self.session.queued.take().is_some();
+                self.session.watched.clear();
+                self.reply(|writer| if had { writer.ok() } else { writer.error("ERR DISCARD without MULTI") });
+            }
+            ConnectionRequest::Watch(keys) => self.watch(keys),
+            ConnectionRequest::Unwatch => {
+                self.session.watched.clear();
+                self.ok();
+            }
+            ConnectionRequest::Statement { text, rows } => self.begin_statement(text, rows),
+            ConnectionRequest::Checkpoint => {
+                if self.is_drained(|| Request::Connection(ConnectionRequest::Checkpoint)) {
+                    self.operation = Some(operation::checkpoint(&self.context.server.replica));
+                }
+            }
+            ConnectionRequest::BackgroundSave => {
+                self.context.server.replica.checkpoint(Box::new(|_| ()));
+                self.reply(|writer| writer.simple("Background saving started"));
+            }
+            ConnectionRequest::LastSave => {
+                let ms = self.context.server.replica.statistics().last_checkpoint_ms.load(Ordering::Relaxed);
+                self.reply(|writer| writer.integer((ms / 1000) as i64));
+            }
+            ConnectionRequest::Wait { replicas, timeout_ms } => self.wait(replicas, timeout_ms),
+            ConnectionRequest::Time => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.reply(|writer| {
+                    writer.array(2);
+                    writer.bulk(now.as_secs().to_string().as_bytes());
+                    writer.bulk(now.subsec_micros().to_string().as_bytes());
+                });
+            }
+            ConnectionRequest::SlowLogGet(_) | ConnectionRequest::LatencyLatest => {
+                self.reply(|writer| writer.array(0));
+            }
+            ConnectionRequest::SlowLogLen | ConnectionRequest::LatencyReset => self.reply(|writer| writer.integer(0)),
+            ConnectionRequest::SlowLogReset => self.ok(),
+        }
+    }
+
+    /// Whether everything asked before is answered and the state can be used; where not, the request is begun when it is.
+    pub(super) fn is_drained(&mut self, request: impl FnOnce() -> Request) -> bool {
+        if !self.waiting.is_empty() {
+            self.held = Some(request());
+            return false;
+        }
+        self.is_serving(request)
+    }
+
+    fn hello(&mut self, hello: Hello) {
+        if hello.auth.is_some() {
+            return self.reply(|writer| {
+                writer.error("WRONGPASS invalid username-password pair or user is disabled.");
+            });
+        }
+        if let Some(name) = hello.name {
+            self.session.name = name;
+        }
+        // What is still to be answered was asked in the old version, and is written in the new one only if it can be: so wait.
+        if let Some(version) = hello.version
+            && version != self.version
+        {
+            if !self.waiting.is_empty() {
+                let hello = Hello { version: Some(version), ..Hello::default() };
+                self.held = Some(Request::Connection(ConnectionRequest::Hello(hello)));
+                return;
+            }
+            self.version = version;
+        }
+        let (version, id) = (self.version.number(), self.session.id as i64);
+        self.reply(|writer| {
+            writer.map(7);
+            writer.bulk(b"server");
+            writer.bulk(b"redis");
+            writer.bulk(b"version");
+            writer.bulk(information::REDIS_VERSION.as_bytes());
+            writer.bulk(b"proto");
+            writer.integer(version);
+            writer.bulk(b"id");
+            writer.integer(id);
+            writer.bulk(b"mode");
+            writer.bulk(b"standalone");
+            writer.bulk(b"role");
+            writer.bulk(b"master");
+            writer.bulk(b"modules");
+            writer.array(0);
+        });
+    }
+
+    fn multi(&mut self) {
+        if self.session.queued.is_some() {
+            return self.reply(|writer| writer.error("ERR MULTI calls can not be nested"));
+        }
+        self.session.queued = Some(Queued::default());
+        self.ok();
+    }
+
+    fn exec(&mut self) {
+        let Some(queued) = self.session.queued.take() else {
+            return self.reply(|writer| writer.error("ERR EXEC without MULTI"));
+        };
+        let watched = std::mem::take(&mut self.session.watched);
+        if queued.is_spoiled {
+            return self.reply(|writer| {
+                writer.error("EXECABORT Transaction discarded because of previous errors.");
+            });
+        }
+        if queued.commands.is_empty() && watched.is_empty() {
+            return self.reply(|writer| writer.array(0));
+        }
+        let (command, shape) = transaction(queued.commands, watched, false);
+        self.begin_command(command, shape);
+    }
+
+    fn watch(&mut self, keys: Vec<Bytes>) {
+        if self.session.queued.is_some() {
+            return self.reply(|writer| writer.error("ERR WATCH inside MULTI is not allowed"));
+        }
+        let again = keys.clone();
+        if !self.is_drained(|| Request::Connection(ConnectionRequest::Watch(again))) {
+            return;
+        }
+        if self.session.watched.len() + keys.len() > MAX_QUEUED {
+            return self.reply(|writer| writer.error("ERR too many keys are watched"));
+        }
+        let replica = Rc::clone(&self.context).server.replica.clone();
+        let now_ms = replica.read_time_ms();
+        for key in keys {
+            match replica.engine().read(&key, now_ms, |stored| stored.map(|stored| stored.revision)) {
+                Ok(revision) => self.session.watched.push(Precondition { key, revision }),
+                Err(fault) => {
+                    tracing::error!(%fault, "a read failed");
+                    return self.reply(|writer| writer.error(fault_text(&fault)));
+                }
+            }
+        }
+        self.ok();
+    }
+
+    /// One replica: whatever was acknowledged is durable here, and nowhere else.
+    fn wait(&mut self, replicas: i64, timeout_ms: u64) {
+        let request = || Request::Connection(ConnectionRequest::Wait { replicas, timeout_ms });
+        if !self.is_drained(request) {
+            return;
+        }
+        if replicas <= 0 || timeout_ms == 0 {
+            return self.reply(|writer| writer.integer(0));
+        }
+        let duration = Duration::from_millis(timeout_ms.min(MAX_WAIT_MS));
+        self.operation = Some(operation::after(duration, Frame::Integer(0)));
+    }
+}

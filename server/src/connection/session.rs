@@ -1,0 +1,39 @@
+//! What a connection remembers between requests.
+
+use crate::redis::Shape;
+use bytes::Bytes;
+use skink_engine::command::{Command, Precondition};
+
+/// Most commands in one transaction.
+pub(super) const MAX_QUEUED: usize = 65_535;
+
+/// A transaction that is being put together.
+#[derive(Default)]
+pub(super) struct Queued {
+    pub(super) commands: Vec<(Command, Shape)>,
+    /// A command was refused: `EXEC` will refuse all.
+    pub(super) is_spoiled: bool,
+    /// Bytes that the commands carry.
+    pub(super) bytes: usize,
+}
+
+/// What a connection remembers.
+pub(super) struct Session {
+    pub(super) id: u64,
+    pub(super) name: Bytes,
+    pub(super) queued: Option<Queued>,
+    pub(super) watched: Vec<Precondition>,
+}
+
+impl Session {
+    pub(super) fn new(id: u64) -> Session {
+        Session { id, name: Bytes::new(), queued: None, watched: Vec::new() }
+    }
+
+    /// Notes that a command inside a transaction was refused.
+    pub(super) fn spoil_transaction(&mut self) {
+        if let Some(queued) = &mut self.queued {
+            queued.is_spoiled = true;
+        }
+    }
+}

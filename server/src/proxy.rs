@@ -1,0 +1,140 @@
+//! The proxy: groups the commands of one IO thread's connections into batches, and hands replies back.
+//!
+//! ```text
+//! connections --submit--> pending --flush--> batch --> replica ... --> outcome --> mailboxes of the connections
+//! ```
+//!
+//! A batch goes out as soon as the pipeline has room: when idle one command is a batch, under load what gathered
+//! while earlier batches were under way. All of it belongs to one thread, so nothing is locked.
+
+use skink_engine::command::Command;
+use skink_engine::command::Reply;
+use skink_replication::batch::{BatchEncoder, BatchOutcome, LocalBatch, LocalCommand, Refusal};
+use skink_replication::replica::Replica;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tokio::sync::{Notify, mpsc};
+
+/// Batches under way at the same time. Two keep the log busy while the next is made; more only make batches smaller.
+const MAX_IN_FLIGHT: usize = 3;
+/// Commands in a batch, at most.
+const MAX_BATCH_COMMANDS: usize = 16_384;
+/// Bytes of commands in a batch after which no more are taken.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// Replies for one connection, in the order of its commands.
+#[derive(Default)]
+pub struct Mailbox {
+    replies: RefCell<VecDeque<Result<Reply, Refusal>>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Mailbox {
+    /// The next reply, if it is there.
+    pub fn take(&self) -> Option<Result<Reply, Refusal>> {
+        self.replies.borrow_mut().pop_front()
+    }
+
+    /// Ready when a reply is there.
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.replies.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        let waker = self.waker.take().filter(|waker| waker.will_wake(context.waker()));
+        self.waker.set(Some(waker.unwrap_or_else(|| context.waker().clone())));
+        Poll::Pending
+    }
+
+    fn put(&self, reply: Result<Reply, Refusal>) {
+        self.replies.borrow_mut().push_back(reply);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    pending: VecDeque<(LocalCommand, Rc<Mailbox>)>,
+    in_flight: VecDeque<Vec<Rc<Mailbox>>>,
+    encoder: BatchEncoder,
+}
+
+/// The proxy of one IO thread.
+pub struct Proxy {
+    id: u32,
+    replica: Arc<Replica>,
+    state: RefCell<State>,
+    has_pending: Notify,
+    outcomes: mpsc::UnboundedSender<BatchOutcome>,
+}
+
+impl Proxy {
+    /// The proxy with this number, and the channel on which outcomes of its batches come; for [`Proxy::run`].
+    pub fn new(id: u32, replica: Arc<Replica>) -> (Rc<Proxy>, mpsc::UnboundedReceiver<BatchOutcome>) {
+        let (outcomes, receiver) = mpsc::unbounded_channel();
+        let proxy = Proxy { id, replica, state: RefCell::default(), has_pending: Notify::new(), outcomes };
+        (Rc::new(proxy), receiver)
+    }
+
+    /// Takes a command of a connection. `is_ordered` is false for reads that only have to come after the connection's
+    /// earlier writes.
+    pub fn submit(&self, command: Command, is_ordered: bool, mailbox: &Rc<Mailbox>) {
+        let mut state = self.state.borrow_mut();
+        state.pending.push_back((LocalCommand { command, is_ordered }, Rc::clone(mailbox)));
+        if state.pending.len() == 1 {
+            // The flush runs after the connections that are ready now, so that their commands share a batch.
+            self.has_pending.notify_one();
+        }
+    }
+
+    fn flush(&self) {
+        let mut state = self.state.borrow_mut();
+        while state.in_flight.len() < MAX_IN_FLIGHT && !state.pending.is_empty() {
+            let (mut commands, mut owners, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while commands.len() < MAX_BATCH_COMMANDS && bytes < MAX_BATCH_BYTES {
+                let Some((local, owner)) = state.pending.pop_front() else { break };
+                bytes += local.command.size();
+                commands.push(local);
+                owners.push(owner);
+            }
+            let engine = self.replica.engine();
+            let (content, payload) = state.encoder.encode(&commands, |key| engine.hash(key));
+            let time_ms = engine.environment().clock.now_ms();
+            state.in_flight.push_back(owners);
+            let outcomes = self.outcomes.clone();
+            let batch = LocalBatch { proxy: self.id, time_ms, commands, content, payload };
+            self.replica.submit(batch, Box::new(move |outcome| drop(outcomes.send(outcome))));
+        }
+    }
+
+    fn complete(&self, outcome: BatchOutcome) {
+        let Some(owners) = self.state.borrow_mut().in_flight.pop_front() else { return };
+        match outcome {
+            Ok(replies) => owners.iter().zip(replies).for_each(|(owner, reply)| owner.put(Ok(reply))),
+            Err(refusal) => owners.iter().for_each(|owner| owner.put(Err(refusal.clone()))),
+        }
+    }
+
+    /// Sends batches and hands out replies, until the thread ends.
+    pub async fn run(self: Rc<Self>, mut outcomes: mpsc::UnboundedReceiver<BatchOutcome>) {
+        loop {
+            tokio::select! {
+                outcome = outcomes.recv() => {
+                    let Some(outcome) = outcome else { return };
+                    self.complete(outcome);
+                    while let Ok(outcome) = outcomes.try_recv() {
+                        self.complete(outcome);
+                    }
+                    // Connections whose replies came get to send their next commands first.
+                    tokio::task::yield_now().await;
+                }
+                () = self.has_pending.notified() => {}
+            }
+            self.flush();
+        }
+    }
+}

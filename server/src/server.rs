@@ -84,7 +84,9 @@ pub fn start(config: ServerConfig) -> Result<RunningServer, StartError> {
     replica_options.engine = config.engine;
     let replica = Arc::new(Replica::start(Environment::real(), &config.data, replica_options)?);
     let (phase_sender, phase) = watch::channel(replica.phase());
-    replica.on_phase(move |phase| drop(phase_sender.send(phase)));
+    replica.on_phase(move |phase| {
+        let _ = phase_sender.send(phase);
+    });
     let io_threads = config.effective_io_threads();
     let context = Arc::new(ServerContext {
         replica: Arc::clone(&replica),

@@ -158,3 +158,25 @@ fn a_directory_that_cannot_be_used_is_refused_with_advice() {
     assert!(refusal(&root).contains("deleted in part"));
     assert!(refusal(&folder.path().join("data/LOCK")).contains("not a folder"));
 }
+
+#[test]
+fn a_transaction_that_writes_locks_only_the_segments_of_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = Engine::open(Environment::real(), &folder.path().join("data"), options()).unwrap();
+    let commands = |count: usize| {
+        let mut commands = vec![
+            Command::Increment { key: "n".into(), by: 5 },
+            Command::Delete { key: "n".into(), condition: None },
+            Command::Increment { key: "n".into(), by: 7 },
+        ];
+        commands.extend((0..count).map(|_| Command::Count));
+        commands
+    };
+    let transaction = |commands| {
+        Command::Transaction(crate::command::Transaction { preconditions: Vec::new(), commands, all_or_nothing: true })
+    };
+    let reply = engine.execute(&transaction(commands(0)), context(1)).unwrap();
+    assert_eq!(reply, Reply::Transaction(vec![Reply::Integer(5), Reply::Integer(1), Reply::Integer(7)]));
+    let Reply::Transaction(replies) = engine.execute(&transaction(commands(1)), context(2)).unwrap() else { panic!() };
+    assert_eq!(replies.last(), Some(&Reply::Integer(1)), "with a count among them it locks everything");
+}

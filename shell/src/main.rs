@@ -1,2 +1,31 @@
-//! x
-fn main() {}
+//! `skink`: the server's start, the interactive shell, and the tools around them, in one binary.
+//!
+//! | exit code | means |
+//! | --- | --- |
+//! | 0 | done |
+//! | 1 | it did not work; the reason is on stderr |
+//! | 2 | the command line is wrong |
+//! | 3 | the server stopped because of a fault that it could not go on with |
+//! | 128 + n | ended by signal n |
+
+mod cli;
+mod client;
+mod demo;
+mod report;
+mod serve;
+mod server_stand_in;
+mod shell;
+mod verify;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(arguments) => report::conclude(serve::run(&arguments)),
+        Command::Shell(arguments) => report::conclude(shell::run(&arguments)),
+        Command::Verify(arguments) => report::conclude(verify::run(&arguments)),
+        Command::Demo(arguments) => report::conclude(demo::run(&arguments)),
+    }
+}

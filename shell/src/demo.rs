@@ -86,6 +86,14 @@ pub enum DemoError {
     /// A signal came.
     #[error("interrupted")]
     Interrupted,
+    /// One of the above, with what the server logged; its log goes with the folder.
+    #[error("the demo failed; the server's log ends with:\n{log}")]
+    Failed {
+        /// The end of the log.
+        log: String,
+        /// What failed.
+        source: Box<DemoError>,
+    },
 }
 
 /// Runs the demo.
@@ -98,39 +106,39 @@ pub fn run(arguments: &DemoArguments) -> Result<ExitCode, DemoError> {
         let value = usize::try_from(number).unwrap_or_default();
         signal_hook::flag::register_usize(number, Arc::clone(&signal), value).map_err(DemoError::Signals)?;
     }
-    match play(arguments, &signal) {
+    let folder = tempfile::Builder::new().prefix("skink-demo-").tempdir().map_err(DemoError::Folder)?;
+    match play(arguments, folder.path(), &signal) {
         Err(error) => match u8::try_from(signal.load(Ordering::Relaxed)) {
             // A signal from the terminal goes to the server, too: its end is no failure then.
             Ok(number) if number > 0 => Ok(ExitCode::from(128 + number)),
-            _ => Err(error),
+            _ => Err(DemoError::Failed { log: Server::log_end(folder.path()), source: Box::new(error) }),
         },
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
 }
 
 /// The demo's course.
-fn play(arguments: &DemoArguments, signal: &AtomicUsize) -> Result<(), DemoError> {
-    let folder = tempfile::Builder::new().prefix("skink-demo-").tempdir().map_err(DemoError::Folder)?;
+fn play(arguments: &DemoArguments, folder: &Path, signal: &AtomicUsize) -> Result<(), DemoError> {
     say(&format!(
         "{} keys, values of {}, {CLIENTS} clients; data in {} until the end\n",
         thousands(u64::from(arguments.keys)),
         bytes(VALUE_LEN as u64),
-        folder.path().display(),
+        folder.display(),
     ));
     let started = Instant::now();
-    let mut server = Server::start(folder.path())?;
+    let mut server = Server::start(folder)?;
     Client::connect(server.address(), TIMEOUTS)?;
     step("new data directory", &format!("first answer after {}", ms(started.elapsed())));
 
     let mut ledgers = load_and_kill(arguments, &mut server, signal)?;
 
-    let mut server = start_again("started again", folder.path(), &ledgers)?;
+    let mut server = start_again("started again", folder, &ledgers)?;
     check_all(&server, &mut ledgers, signal)?;
     stop(&mut server)?;
-    let mut server = start_again("started again", folder.path(), &ledgers)?;
+    let mut server = start_again("started again", folder, &ledgers)?;
     check_all(&server, &mut ledgers, signal)?;
     stop(&mut server)?;
-    verify(&Server::data(folder.path()))?;
+    verify(&Server::data(folder))?;
     say("\nEverything that was acknowledged was there.");
     Ok(())
 }

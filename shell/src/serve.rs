@@ -18,6 +18,7 @@ use signal_hook::iterator::Signals;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
@@ -76,10 +77,10 @@ pub fn config(arguments: &ServeArguments) -> ServerConfig {
         config.engine.max_value_len = mb << 20;
     }
     if let Some(mb) = arguments.checkpoint_log_mb {
-        config.checkpoint_log_bytes = u64::from(mb) << 20;
+        config.replica.checkpoint_log_bytes = u64::from(mb) << 20;
     }
     if let Some(seconds) = arguments.checkpoint_seconds {
-        config.checkpoint_seconds = u64::from(seconds);
+        config.replica.checkpoint_interval = Duration::from_secs(u64::from(seconds));
     }
     if let Some(threads) = arguments.io_threads {
         config.io_threads = usize::from(threads);

@@ -7,6 +7,7 @@ use skink_engine::error::Fault;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 #[derive(Clone, Debug)]
@@ -15,15 +16,21 @@ pub struct ServerConfig {
     pub data: PathBuf,
     pub listen: SocketAddr,
     pub engine: EngineOptions,
-    pub checkpoint_log_bytes: u64,
-    pub checkpoint_seconds: u64,
+    pub replica: ReplicaOptions,
     pub io_threads: usize,
+}
+
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "nothing reads it until the server is there")]
+pub struct ReplicaOptions {
+    pub checkpoint_log_bytes: u64,
+    pub checkpoint_interval: Duration,
 }
 
 impl ServerConfig {
     pub fn new(data: PathBuf, listen: SocketAddr) -> ServerConfig {
-        let engine = EngineOptions::default();
-        ServerConfig { data, listen, engine, checkpoint_log_bytes: 256 << 20, checkpoint_seconds: 300, io_threads: 2 }
+        let replica = ReplicaOptions { checkpoint_log_bytes: 512 << 20, checkpoint_interval: Duration::from_secs(300) };
+        ServerConfig { data, listen, engine: EngineOptions::default(), replica, io_threads: 0 }
     }
 }
 

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest line that says where a server listens; the path in it has up to 4096 bytes.
 const MAX_READY_LEN: u64 = 8192;
 /// Bytes of the server's log that an error shows, from its end.
-const SHOWN_LOG_LEN: usize = 2000;
+const SHOWN_LOG_LEN: usize = 6000;
 
 /// Why there is no server, or no end of it.
 #[derive(Debug, Error)]
@@ -28,25 +28,14 @@ pub enum ServerError {
         source: io::Error,
     },
     /// It does not say where it listens.
-    #[error("the server did not get ready; its log ends with:\n{log}")]
-    NotReady {
-        /// The end of its log.
-        log: String,
-    },
+    #[error("the server did not get ready")]
+    NotReady,
     /// It does not stop.
-    #[error("the server did not stop within {} s of SIGTERM; its log ends with:\n{log}", PATIENCE.as_secs())]
-    NotStopped {
-        /// The end of its log.
-        log: String,
-    },
-    /// It stopped with an error.
-    #[error("the server stopped with {status}; its log ends with:\n{log}")]
-    Failed {
-        /// How.
-        status: ExitStatus,
-        /// The end of its log.
-        log: String,
-    },
+    #[error("the server did not stop within {} s of SIGTERM", PATIENCE.as_secs())]
+    NotStopped,
+    /// It ended by itself, or not cleanly.
+    #[error("the server ended with {0}")]
+    Ended(ExitStatus),
 }
 
 /// A server process.
@@ -54,7 +43,6 @@ pub enum ServerError {
 pub struct Server {
     child: Child,
     address: String,
-    log: PathBuf,
 }
 
 impl Drop for Server {
@@ -74,10 +62,10 @@ impl Server {
     /// Starts a server on the folder's data directory and any free port, and waits until it listens.
     ///
     /// # Errors
-    /// It does not start; the error has the end of its log.
+    /// It does not start.
     pub fn start(folder: &Path) -> Result<Server, ServerError> {
         let process = |action| move |source| ServerError::Process { action, source };
-        let log = folder.join("server.log");
+        let log = Server::log(folder);
         let program = std::env::current_exe().map_err(process("finding the program of"))?;
         let stderr = OpenOptions::new().create(true).append(true).open(&log).map_err(process("opening the log of"))?;
         let mut child = Command::new(program)
@@ -92,11 +80,11 @@ impl Server {
             .map_err(process("starting"))?;
         let stdout = child.stdout.take();
         // From here on the process ends with the handle.
-        let mut server = Server { child, address: String::new(), log };
+        let mut server = Server { child, address: String::new() };
         let line = stdout.and_then(|stdout| ready_line(stdout, PATIENCE)).unwrap_or_default();
         match address_in(&line) {
             Some(address) => server.address = address.to_string(),
-            None => return Err(ServerError::NotReady { log: server.log_end() }),
+            None => return Err(ServerError::NotReady),
         }
         Ok(server)
     }
@@ -114,7 +102,7 @@ impl Server {
         if let Some(status) =
             self.child.try_wait().map_err(|source| ServerError::Process { action: "watching", source })?
         {
-            return Err(ServerError::Failed { status, log: self.log_end() });
+            return Err(ServerError::Ended(status));
         }
         self.child.kill().map_err(|source| ServerError::Process { action: "killing", source })?;
         self.child.wait().map_err(|source| ServerError::Process { action: "waiting for the end of", source })?;
@@ -133,18 +121,22 @@ impl Server {
             let status = self.child.try_wait().map_err(|source| ServerError::Process { action: "watching", source })?;
             match status {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(ServerError::Failed { status, log: self.log_end() }),
+                Some(status) => return Err(ServerError::Ended(status)),
                 None => std::thread::sleep(Duration::from_millis(1)),
             }
         }
-        Err(ServerError::NotStopped { log: self.log_end() })
+        Err(ServerError::NotStopped)
     }
 
-    /// The end of its log.
-    fn log_end(&self) -> String {
+    fn log(folder: &Path) -> PathBuf {
+        folder.join("server.log")
+    }
+
+    /// The end of the log of this folder's servers.
+    pub fn log_end(folder: &Path) -> String {
         let mut log = Vec::new();
         // What can't be read is not shown.
-        let _ = File::open(&self.log).and_then(|mut file| file.read_to_end(&mut log));
+        let _ = File::open(Server::log(folder)).and_then(|mut file| file.read_to_end(&mut log));
         let end = log.get(log.len().saturating_sub(SHOWN_LOG_LEN)..).unwrap_or_default();
         match String::from_utf8_lossy(end).trim() {
             "" => "(it is empty)".to_string(),

@@ -212,9 +212,9 @@ mod tests {
     fn an_error_in_a_statement_gets_its_lines_back() {
         let text = b"READ user:1;";
         let error = parse_script(text, Limits::default()).unwrap_err();
-        let flat = format!("ERR {}", error.to_string().replace('\n', " "));
+        let flat = format!("SYNTAX {}", error.to_string().replace('\n', " | "));
         let shown = with_place(&flat, parse_script(text, Limits::default()));
-        assert!(shown.starts_with("ERR expected") && shown.contains("\nLINE 1: READ user:1;\n"), "{shown}");
+        assert!(shown.starts_with("SYNTAX expected") && shown.contains("\nLINE 1: READ user:1;\n"), "{shown}");
         let other = "READONLY the disk is full";
         assert_eq!(with_place(other, parse_script(text, Limits::default())), other);
         assert_eq!(with_place(other, parse_script(b"COUNT", Limits::default())), other);

@@ -44,6 +44,10 @@ pub fn views(statements: &[Statement], reply: &Reply) -> Vec<View> {
             kinds.iter().zip(replies).map(|(kind, reply)| view(Some(kind), reply)).collect()
         }
         ([Statement::Command { kind, .. }], reply) => vec![view(Some(kind), reply)],
+        ([Statement::Show(_)], Reply::Array(rows)) if let Some(grid) = shown_grid(rows) => vec![View::Grid(grid)],
+        ([Statement::Explain(_)], Reply::Array(lines)) if let Some(lines) = texts(lines) => {
+            vec![View::Message(super::cell::harmless(&lines.join("\n")))]
+        }
         (_, reply) => vec![view(None, reply)],
     }
 }
@@ -92,6 +96,30 @@ fn record(reply: &Reply) -> Option<Vec<Cell>> {
         _ => return None,
     };
     Some(vec![cell(key), cell(value), cell(revision), expiry])
+}
+
+/// Rows of texts, the columns' names first.
+fn shown_grid(rows: &[Reply]) -> Option<Grid> {
+    let (names, rows) = rows.split_first()?;
+    let Reply::Array(names) = names else { return None };
+    let columns = texts(names)?;
+    let row = |row: &Reply| match row {
+        Reply::Array(cells) if cells.len() == columns.len() => Some(cells.iter().map(cell).collect()),
+        _ => None,
+    };
+    let rows: Option<Vec<Vec<Cell>>> = rows.iter().map(row).collect();
+    // How many settings there are is of no interest, how many segments is.
+    let counted = columns != ["name", "value"];
+    Some(Grid { rows: rows?, counted, columns })
+}
+
+/// The texts, if all of these are.
+fn texts(replies: &[Reply]) -> Option<Vec<String>> {
+    let text = |reply: &Reply| match reply {
+        Reply::Bulk(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    };
+    replies.iter().map(text).collect()
 }
 
 /// Name and value a row.
@@ -184,6 +212,26 @@ mod tests {
         for text in ["READ 'a'", "FROBNICATE", "BEGIN; READ 'a'; COMMIT"] {
             assert_eq!(views_of(text, &odd), [View::Message("1) (integer) 1\n2) \"x\"".to_string())], "{text}");
         }
+    }
+
+    #[test]
+    fn what_show_shows_has_its_columns_names_in_front() {
+        let row = |cells: [&str; 2]| Reply::Array(cells.map(bulk).to_vec());
+        let reply = Reply::Array(vec![row(["replica", "state"]), row(["1", "serving"])]);
+        let [View::Grid(grid)] = &views_of("SHOW REPLICAS", &reply)[..] else { panic!("no grid") };
+        assert_eq!((grid.columns.join(" "), grid.rows.len(), grid.counted), ("replica state".to_string(), 1, true));
+        let [View::Grid(grid)] = &views_of("SHOW CONFIG", &Reply::Array(vec![row(["name", "value"])]))[..] else {
+            panic!("no grid")
+        };
+        assert_eq!((grid.rows.len(), grid.counted), (0, false));
+        let ragged = Reply::Array(vec![row(["replica", "state"]), Reply::Array(vec![bulk("1")])]);
+        assert!(matches!(&views_of("SHOW REPLICAS", &ragged)[..], [View::Message(_)]));
+    }
+
+    #[test]
+    fn explanations_are_lines() {
+        let reply = Reply::Array(vec![bulk("write 'a'"), bulk("ordered")]);
+        assert_eq!(views_of("EXPLAIN DELETE 'a'", &reply), [View::Message("write 'a'\nordered".to_string())]);
     }
 
     #[test]

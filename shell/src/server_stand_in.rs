@@ -21,7 +21,6 @@ pub struct ServerConfig {
 }
 
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "nothing reads it until the server is there")]
 pub struct ReplicaOptions {
     pub checkpoint_log_bytes: u64,
     pub checkpoint_interval: Duration,

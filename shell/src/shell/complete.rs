@@ -79,8 +79,13 @@ fn completions(line: &str, at: usize) -> (usize, Vec<String>) {
         return (start, names.map(|name| (*name).to_string()).collect());
     }
     let capitals = word.to_ascii_uppercase();
-    let keywords = STATEMENT_KEYWORDS.iter().chain(&INNER_KEYWORDS);
-    let matching = keywords.filter(|keyword| keyword.starts_with(&capitals));
+    let earlier = before.get(..start).unwrap_or_default().trim_end();
+    let is_first = earlier.is_empty() || earlier.ends_with(';');
+    // EXPLAIN has a statement inside.
+    let is_start = is_first || earlier.to_ascii_uppercase().ends_with("EXPLAIN");
+    let starting = STATEMENT_KEYWORDS.iter().filter(|_| is_start);
+    let inner = INNER_KEYWORDS.iter().filter(|_| !is_first);
+    let matching = starting.chain(inner).filter(|keyword| keyword.starts_with(&capitals));
     // Who writes in small letters goes on in small letters.
     let in_small = word.bytes().all(|byte| byte.is_ascii_lowercase());
     let written = |keyword: &&str| if in_small { keyword.to_ascii_lowercase() } else { (*keyword).to_string() };
@@ -104,10 +109,10 @@ mod tests {
     #[test]
     fn keywords_are_completed_outside_strings() {
         let at_end = |line: &str| completions(line, line.len());
-        assert_eq!(
-            at_end("RE"),
-            (0, vec!["READ".to_string(), "RECOVERY".to_string(), "REPLICAS".to_string(), "REVISION".to_string()])
-        );
+        assert_eq!(at_end("RE"), (0, vec!["READ".to_string()]));
+        assert_eq!(at_end("COUNT; co").1, ["commit", "count"]);
+        assert_eq!(at_end("SHOW RE").1, ["RECOVERY", "REPLICAS", "REVISION"]);
+        assert_eq!(at_end("EXPLAIN DE").1, ["DELETE"]);
         assert_eq!(at_end("read wh"), (5, vec!["where".to_string()]));
         assert_eq!(at_end(".m"), (0, vec![".mode".to_string()]));
         assert_eq!(at_end("READ 'wh").1, Vec::<String>::new());

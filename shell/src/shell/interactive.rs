@@ -6,7 +6,7 @@ use super::split::Splitter;
 use super::{ShellError, print_error};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{Config, Editor};
+use rustyline::{CompletionType, Config, Editor};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,7 +22,8 @@ pub fn run(session: &mut Session, whose: &str, out: &mut dyn Write) -> Result<Ex
     let version = env!("CARGO_PKG_VERSION");
     writeln!(out, "skink {version}, connected to {whose}{}; .help shows what can be written", session.address())
         .map_err(ShellError::Output)?;
-    let config = Config::builder().max_history_size(MAX_HISTORY).map_err(ShellError::Editor)?.build();
+    let config = Config::builder().max_history_size(MAX_HISTORY).map_err(ShellError::Editor)?;
+    let config = config.completion_type(CompletionType::List).build();
     let mut editor: Editor<StatementHelper, FileHistory> = Editor::with_config(config).map_err(ShellError::Editor)?;
     editor.set_helper(Some(StatementHelper));
     let history = history_file();

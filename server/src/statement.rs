@@ -39,7 +39,7 @@ mod tests;
 
 pub use error::StatementError;
 pub use group::{GroupError, GroupProblem, group};
-pub use literal::Literal;
+pub use literal::{Literal, is_printable};
 
 use error::Failure;
 use skink_engine::command::{Command, DEFAULT_MAX_VALUE_LEN};

@@ -1,7 +1,30 @@
-//! temporary
-fn main() {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let args: Vec<String> = std::env::args().collect();
-    let config = skink_server::ServerConfig::new(args[3].clone().into(), args[5].parse().unwrap());
-    match skink_server::start(config) { Ok(server) => { println!("ready {}", server.address()); if let Err(e) = server.wait() { eprintln!("{e}"); } } Err(e) => { eprintln!("{e}"); std::process::exit(1) } }
+//! `skink`: the server's start, the interactive shell, and the tools around them, in one binary.
+//!
+//! | exit code | means |
+//! | --- | --- |
+//! | 0 | done |
+//! | 1 | it did not work; the reason is on stderr |
+//! | 2 | the command line is wrong |
+//! | 3 | the server stopped because of a fault that it could not go on with |
+//! | 128 + n | ended by signal n |
+
+mod cli;
+mod client;
+mod demo;
+mod report;
+mod serve;
+mod shell;
+mod verify;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(arguments) => report::conclude(serve::run(&arguments)),
+        Command::Shell(arguments) => report::conclude(shell::run(&arguments)),
+        Command::Verify(arguments) => report::conclude(verify::run(&arguments)),
+        Command::Demo(arguments) => report::conclude(demo::run(&arguments)),
+    }
 }

@@ -21,7 +21,7 @@ impl fmt::Display for Literal<'_> {
 
 /// Whether a terminal shows the character as itself: no control characters, nothing invisible, nothing that turns
 /// the direction of what follows.
-pub(super) fn is_printable(character: char) -> bool {
+pub fn is_printable(character: char) -> bool {
     let unseen = matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
     !character.is_control() && !unseen

@@ -1,7 +1,7 @@
 //! The engine on a real and on a simulated disk.
 
 use super::{Engine, EngineOptions};
-use crate::command::{Command, Put, PutMode, Range, RangeQuery, Reply};
+use crate::command::{Command, Put, PutMode, Range, RangeQuery, Reply, Transaction};
 use crate::env::Environment;
 use crate::evaluate::Context;
 use crate::position::{Instance, Revision};
@@ -130,6 +130,19 @@ fn a_flush_empties_everything_and_scans_see_all_keys_once() {
     assert_eq!(get(&engine, "k1"), Some(b"new".to_vec()));
     let revision = engine.read(b"k1", 0, |stored| stored.unwrap().revision).unwrap();
     assert!(revision > Revision::ZERO);
+}
+
+#[test]
+fn a_transaction_of_single_keys_locks_no_more_than_their_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = Engine::open(Environment::real(), &folder.path().join("data"), options()).unwrap();
+    let write = |key: &'static str| Command::Put(Put::new(PutMode::Upsert, key, "v"));
+    let delete = Command::Delete { key: "a".into(), condition: None };
+    let commands = vec![write("a"), delete, write("b")];
+    let transaction = Transaction { preconditions: Vec::new(), commands, all_or_nothing: true };
+    let reply = engine.execute(&Command::Transaction(transaction), context(1)).unwrap();
+    assert!(matches!(reply, Reply::Transaction(replies) if replies.len() == 3));
+    assert_eq!((get(&engine, "a"), get(&engine, "b"), engine.key_count()), (None, Some(b"v".to_vec()), 1));
 }
 
 #[test]

@@ -46,13 +46,14 @@ struct Overlay<'v, V> {
     revision: Revision,
     flushed: bool,
     changes: BTreeMap<Bytes, Change>,
-    /// Keys in the base and with the changes.
-    count: Option<u64>,
+    /// Keys that the changes add to those of the base, or of nothing after a flush. The base is not counted before
+    /// somebody asks: a transaction of single keys sees no more of it than these.
+    added: i64,
 }
 
 impl<'v, V: View> Overlay<'v, V> {
     fn new(base: &'v V, revision: Revision) -> Self {
-        Overlay { base, revision, flushed: false, changes: BTreeMap::new(), count: None }
+        Overlay { base, revision, flushed: false, changes: BTreeMap::new(), added: 0 }
     }
 
     fn apply(&mut self, effects: Effects) -> Result<(), V::Error> {
@@ -69,7 +70,7 @@ impl<'v, V: View> Overlay<'v, V> {
                 Effect::Flush => {
                     self.flushed = true;
                     self.changes.clear();
-                    self.count = Some(0);
+                    self.added = 0;
                 }
             }
         }
@@ -78,11 +79,7 @@ impl<'v, V: View> Overlay<'v, V> {
 
     fn recount(&mut self, key: &[u8], will_exist: bool) -> Result<(), V::Error> {
         let exists = self.stored(key)?.is_some();
-        let count = match self.count {
-            Some(count) => count,
-            None => self.base.count()?,
-        };
-        self.count = Some(count + u64::from(will_exist && !exists) - u64::from(!will_exist && exists));
+        self.added += i64::from(will_exist) - i64::from(exists);
         Ok(())
     }
 
@@ -195,6 +192,7 @@ impl<V: View> View for Overlay<'_, V> {
     }
 
     fn count(&self) -> Result<u64, V::Error> {
-        self.count.map_or_else(|| self.base.count(), Ok)
+        let base = if self.flushed { 0 } else { self.base.count()? };
+        Ok(base.saturating_add_signed(self.added))
     }
 }

@@ -142,7 +142,8 @@ impl Segment {
     /// Locks it only if it is installed: what waits has nothing to compact, to refresh or to verify in memory.
     pub fn lock_installed(&self) -> Option<Guard<'_>> {
         let state = self.state.lock();
-        matches!(state.phase, Phase::Installed(_)).then_some(Guard { segment: self, state })
+        // Not `then_some`: a guard of a waiting segment must not even be made.
+        matches!(state.phase, Phase::Installed(_)).then(|| Guard { segment: self, state })
     }
 
     /// Lets go of generations that no pinned cut reads any more.

@@ -146,6 +146,23 @@ fn a_transaction_of_single_keys_locks_no_more_than_their_segments() {
 }
 
 #[test]
+fn what_waits_to_be_installed_needs_no_maintenance() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+    put(&engine, 1, "k", "v");
+    engine.checkpoint(&engine.cut(Instance::new(1).unwrap(), 1_000, opened.writer.end(), Vec::new()), true).unwrap();
+    drop((engine, opened));
+    let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+    assert!(!engine.maintain(&|_| ()).unwrap());
+    engine.refresh_images(0).unwrap();
+    engine.scrub(0, &|_| ()).unwrap();
+    engine.checkpoint(&engine.cut(Instance::new(2).unwrap(), 1_000, opened.writer.end(), Vec::new()), true).unwrap();
+    assert_eq!(engine.installed_count(), 0);
+    assert_eq!(get(&engine, "k"), Some(b"v".to_vec()));
+}
+
+#[test]
 fn a_directory_that_cannot_be_used_is_refused_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("data");

@@ -173,7 +173,15 @@ impl Engine {
         let sources = [from_images.then(|| self.place.images.join(&name)), previous.map(|folder| folder.join(&name))];
         for source in sources.into_iter().flatten() {
             match self.environment.disk.hard_link(&source, &folder.join(&name)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // A checkpoint is durable as a whole: a backup of it must not hold half an image.
+                    let sync = || self.environment.disk.open(&source, Open::Read)?.sync_data();
+                    return sync().map_err(|error| Fault::Io {
+                        action: "syncing",
+                        path: source.clone(),
+                        source: error,
+                    });
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Fault::io("linking", &source)(error)),
             }
@@ -185,7 +193,7 @@ impl Engine {
         let disk = self.environment.disk.as_ref();
         while background.checkpoints.len() > keep {
             let old = background.checkpoints.remove(0);
-            files::remove_folder(disk, &old.folder)?;
+            files::remove_durable_folder(disk, &old.folder)?;
         }
         // Nothing refers any more to files of generations that were replaced: the kept checkpoints have names of their own.
         for path in std::mem::take(&mut *self.garbage.lock()) {

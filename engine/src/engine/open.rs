@@ -133,6 +133,7 @@ fn create(
     let mut format =
         Format { is_complete: false, directory: (environment.random)(), shape, log_file_len: options.log_file_len };
     directory.write_format(environment, &format)?;
+    directory.sync_names_above(environment)?;
     directory.make_folders(environment)?;
     let writer = LogWriter::create(Arc::new(log_files(environment, directory, &format)))?;
     let manifest = Manifest {

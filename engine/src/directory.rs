@@ -137,6 +137,18 @@ impl Directory {
         files::write_atomically(environment.disk.as_ref(), &self.root.join("FORMAT"), &page::encode(MAGIC, format))
     }
 
+    /// Makes durable what an open relies on: that FORMAT is final, and which checkpoints there are. The process before
+    /// may have ended between giving a name and syncing it.
+    ///
+    /// # Errors
+    /// Faults of the disk.
+    pub fn sync_names(&self, environment: &Environment) -> Result<(), Fault> {
+        for folder in [self.root.clone(), self.checkpoints()] {
+            environment.disk.sync_folder(&folder).map_err(Fault::io("syncing", &folder))?;
+        }
+        Ok(())
+    }
+
     /// Makes the directory's own name durable, and those of the folders above it, which may be new, too.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ impl Engine {
         let (format, writer) = match format {
             Some(format) if format.is_complete => {
                 directory.check_folders(&environment)?;
+                directory.sync_names(&environment)?;
                 (format, None)
             }
             _ => {

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Extension of a checkpoint's folder while another one takes its name.
+pub(super) const REPLACED: &str = "replaced";
+
 /// Checkpoints that are kept in any case where there is room.
 const KEPT: usize = 2;
 
@@ -143,16 +146,23 @@ impl Engine {
             }
             let path = Manifest::path(&new_folder);
             files::write_atomically(disk, &path, &manifest.encode())?;
-            // A checkpoint at the same instance (nothing was ordered since) is replaced by the newer one.
-            if disk.metadata(folder).is_ok() {
-                let old = folder.with_extension("old");
-                files::remove_folder(disk, &old)?;
-                disk.rename(folder, &old).map_err(Fault::io("renaming", folder))?;
-            }
-            disk.rename(&new_folder, folder).map_err(Fault::io("renaming", &new_folder))?;
-            files::remove_folder(disk, &folder.with_extension("old"))?;
             let parent = self.directory.checkpoints();
-            disk.sync_folder(&parent).map_err(Fault::io("syncing", &parent))
+            let sync_parent = || disk.sync_folder(&parent).map_err(Fault::io("syncing", &parent));
+            // A checkpoint at the same instance (nothing was ordered since) is replaced by the newer one. Until that is
+            // durable, the old one can come back: it may be the only one.
+            let replaced = folder.with_extension(REPLACED);
+            let is_replacing = disk.metadata(folder).is_ok();
+            if is_replacing {
+                disk.rename(folder, &replaced).map_err(Fault::io("renaming", folder))?;
+            }
+            if let Err(error) = disk.rename(&new_folder, folder) {
+                if is_replacing {
+                    let _ = disk.rename(&replaced, folder);
+                }
+                return Err(Fault::io("renaming", &new_folder)(error));
+            }
+            sync_parent()?;
+            files::remove_folder(disk, &replaced)
         })();
         if result.is_err() {
             // Best effort: the next start removes it, too.

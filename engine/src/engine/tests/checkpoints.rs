@@ -2,8 +2,8 @@
 
 use super::{get, put};
 use crate::engine::{Engine, EngineOptions};
-use crate::env::sim::{Faults, SimDisk, environment};
 use crate::env::Environment;
+use crate::env::sim::{Faults, SimDisk, environment};
 use crate::position::Instance;
 use crate::verify::verify;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! The engine on a real and on a simulated disk.
 
 mod checkpoints;
+mod threads;
 
 use super::{Engine, EngineOptions};
 use crate::command::{Command, Put, PutMode, Range, RangeQuery, Reply, Transaction};

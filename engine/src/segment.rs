@@ -146,9 +146,15 @@ impl Segment {
         matches!(state.phase, Phase::Installed(_)).then(|| Guard { segment: self, state })
     }
 
-    /// Lets go of generations that no pinned cut reads any more.
-    pub fn drop_retired(&self) {
-        let retired = std::mem::take(&mut self.state.lock().retired);
+    /// Lets go of earlier generations if there is no pinned cut, which `is_pinned` tells. Asked under the lock: what a
+    /// newer pin needs was put aside under it.
+    pub fn drop_retired(&self, is_pinned: impl FnOnce() -> bool) {
+        let mut state = self.state.lock();
+        if is_pinned() {
+            return;
+        }
+        let retired = std::mem::take(&mut state.retired);
+        drop(state);
         drop(retired);
     }
 }

@@ -20,6 +20,12 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+/// What a version adds to its segment's digest.
+#[cfg(test)]
+pub(crate) fn content_digest(key: &[u8], content: &Content<'_>, key_hash: u64) -> u64 {
+    record::Head::new(key, content, 0).content_digest(key_hash)
+}
+
 pub(crate) use compaction::compact;
 pub(crate) use install::{Place, check_image_file, check_segment_file};
 pub(crate) use installed::{ImageAt, Installed, SegmentFile};

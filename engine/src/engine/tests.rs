@@ -1,6 +1,7 @@
 //! The engine on a real and on a simulated disk.
 
 mod checkpoints;
+mod model;
 mod threads;
 
 use super::{Engine, EngineOptions};

@@ -1,6 +1,7 @@
 //! The engine on a real and on a simulated disk.
 
 mod checkpoints;
+mod full_disk;
 mod model;
 mod threads;
 

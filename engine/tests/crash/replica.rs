@@ -76,7 +76,7 @@ impl Machine {
     /// All files with their bytes.
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let paths = self.disk.paths().into_iter();
-        paths.map(|path| (self.disk.read(&path, u64::MAX).unwrap_or_default(), path)).map(|(a, b)| (b, a)).collect()
+        paths.map(|path| (path.clone(), self.disk.read(&path, u64::MAX).unwrap_or_default())).collect()
     }
 
     pub fn expect_clean(&self) {
@@ -107,10 +107,7 @@ impl Replica {
             match appended {
                 Ok(()) => oracle.in_flight.push(batch),
                 Err(fault) if fault.is_transient() => break,
-                Err(fault) => {
-                    // The write that failed may have been the one in which the payload went out before its header.
-                    return Err(fault);
-                }
+                Err(fault) => return Err(fault),
             }
         }
         let start = self.writer.durable();

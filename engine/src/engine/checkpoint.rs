@@ -33,6 +33,8 @@ pub struct Cut {
     pub proxies: Vec<ProxyPosition>,
     /// Where each segment stands.
     pub segments: Vec<SegmentCut>,
+    /// How many files had been replaced.
+    replaced: u64,
 }
 
 /// What making a checkpoint took.
@@ -51,12 +53,13 @@ pub struct CheckpointInfo {
 }
 
 impl Engine {
-    /// Takes a cut. Call it when no command is in flight; it reads one length per segment and locks none.
+    /// Takes a cut. Call it when no command is in flight; it reads one length per segment and locks none of them.
     pub fn cut(&self, instance: Instance, time_ms: u64, log_position: LogPosition, proxies: Vec<ProxyPosition>) -> Cut {
         let no_swap = self.layout.lock();
         let segments = self.segment_cuts();
+        let replaced = self.garbage.lock().pushed();
         drop(no_swap);
-        Cut { instance, time_ms, log_position, proxies, segments }
+        Cut { instance, time_ms, log_position, proxies, segments, replaced }
     }
 
     /// Makes a cut durable as a checkpoint, then lets go of what no kept checkpoint needs: older checkpoints, segment
@@ -91,7 +94,7 @@ impl Engine {
         });
         self.last_checkpoint.store(cut.instance.get(), Ordering::Release);
         let keep = if self.is_over_space_budget() { 1 } else { KEPT };
-        self.drop_old(&mut background, keep)?;
+        self.drop_old(&mut background, keep, cut.replaced)?;
         Ok(CheckpointInfo {
             instance: cut.instance,
             new_bytes,
@@ -199,14 +202,16 @@ impl Engine {
         Ok(())
     }
 
-    fn drop_old(&self, background: &mut super::Background, keep: usize) -> Result<(), Fault> {
+    fn drop_old(&self, background: &mut super::Background, keep: usize, replaced: u64) -> Result<(), Fault> {
         let disk = self.environment.disk.as_ref();
         while background.checkpoints.len() > keep {
             let old = background.checkpoints.remove(0);
             files::remove_durable_folder(disk, &old.folder)?;
         }
-        // Nothing refers any more to files of generations that were replaced: the kept checkpoints have names of their own.
-        for path in std::mem::take(&mut *self.garbage.lock()) {
+        // Nothing refers any more to files of generations that were replaced before the cut: the kept checkpoints have
+        // names of their own. Not under the lock, a flush wants it.
+        let garbage = self.garbage.lock().take(replaced);
+        for path in garbage {
             files::remove_gently(disk, &path)?;
         }
         if let Some(oldest) = background.checkpoints.first() {

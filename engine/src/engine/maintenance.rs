@@ -126,6 +126,7 @@ impl Engine {
         let replaced: u64 = self
             .garbage
             .lock()
+            .paths
             .iter()
             .filter_map(|path| self.environment.disk.metadata(path).ok())
             .map(|metadata| metadata.allocated)

@@ -1,6 +1,7 @@
 //! Checkpoints on a simulated disk, interrupted everywhere.
 
-use super::{get, put};
+use super::{context, get, put};
+use crate::command::Command;
 use crate::engine::{Engine, EngineOptions};
 use crate::env::Environment;
 use crate::env::sim::{Faults, SimDisk, environment};
@@ -76,4 +77,25 @@ fn a_checkpoint_that_is_dropped_is_dropped_as_a_whole() {
             assert!(environment.disk.list(&root().join("checkpoints")).unwrap().len() <= 3);
         },
     );
+}
+
+#[test]
+fn a_cut_that_waits_for_its_checkpoint_keeps_its_files() {
+    let (environment, _, _) = environment(1, 4 << 20);
+    let (engine, opened) = Engine::open(environment.clone(), root(), options()).unwrap();
+    let cut = |instance| engine.cut(Instance::new(instance).unwrap(), 1_000, opened.writer.end(), Vec::new());
+    let flush = |instance| engine.execute(&Command::Flush, context(instance)).unwrap();
+    put(&engine, 1, "a", "1");
+    let first = cut(1);
+    flush(2);
+    put(&engine, 3, "b", "2");
+    // The second one is taken, and its files are replaced, while the first is still being made durable.
+    let second = cut(3);
+    flush(4);
+    engine.checkpoint(&first, false).unwrap();
+    engine.checkpoint(&second, false).unwrap();
+    assert!(verify(&environment, root()).unwrap().is_clean());
+    // Nothing needs what both flushes replaced any more.
+    engine.checkpoint(&cut(5), false).unwrap();
+    assert_eq!(environment.disk.list(&root().join("segments")).unwrap(), Vec::<String>::new());
 }

@@ -16,6 +16,7 @@ use skink_engine::position::{Instance, LogPosition};
 use skink_engine::testing::model::agree;
 use skink_engine::testing::state::scan_all;
 use skink_engine::verify::verify;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 /// What outlives the process.
@@ -31,8 +32,8 @@ pub struct Replica {
     writer: LogWriter,
     instance: Instance,
     time_ms: u64,
-    /// A cut whose checkpoint is still to be made.
-    cut: Option<Cut>,
+    /// Cuts whose checkpoints are still to be made, in their order.
+    cuts: VecDeque<Cut>,
     /// From the first to past the last byte of the last write, if nothing sealed it.
     pub last_write: Option<(LogPosition, LogPosition)>,
 }
@@ -65,7 +66,7 @@ impl Machine {
             }
         }
         let writer = opened.writer;
-        Ok(Replica { engine, writer, instance, time_ms, cut: None, last_write: None })
+        Ok(Replica { engine, writer, instance, time_ms, cuts: VecDeque::new(), last_write: None })
     }
 
     /// Bytes of all files.
@@ -170,22 +171,21 @@ impl Replica {
     }
 
     pub fn cut(&mut self) {
-        self.cut = Some(self.engine.cut(self.instance, self.time_ms, self.writer.end(), Vec::new()));
+        self.cuts.push_back(self.engine.cut(self.instance, self.time_ms, self.writer.end(), Vec::new()));
     }
 
     pub fn checkpoint(&mut self) -> Result<(), Fault> {
-        match self.cut.take() {
+        match self.cuts.pop_front() {
             Some(cut) => tolerate_full(self.engine.checkpoint(&cut, false).map(|_| ())),
             None => Ok(()),
         }
     }
 
     /// Ends in order; `true` if the disk had room for it.
-    pub fn stop(mut self) -> Result<bool, Fault> {
+    pub fn stop(self) -> Result<bool, Fault> {
         tolerate_full(self.engine.refresh_images(1000))?;
-        self.cut();
-        let Some(cut) = &self.cut else { return Ok(false) };
-        match self.engine.checkpoint(cut, true) {
+        let cut = self.engine.cut(self.instance, self.time_ms, self.writer.end(), Vec::new());
+        match self.engine.checkpoint(&cut, true) {
             Ok(_) => Ok(true),
             Err(fault) if fault.is_transient() => Ok(false),
             Err(fault) => Err(fault),

@@ -137,6 +137,34 @@ impl Directory {
         files::write_atomically(environment.disk.as_ref(), &self.root.join("FORMAT"), &page::encode(MAGIC, format))
     }
 
+    /// Makes durable what an open relies on: that FORMAT is final, and which checkpoints there are. The process before
+    /// may have ended between giving a name and syncing it.
+    ///
+    /// # Errors
+    /// Faults of the disk.
+    pub fn sync_names(&self, environment: &Environment) -> Result<(), Fault> {
+        for folder in [self.root.clone(), self.checkpoints()] {
+            environment.disk.sync_folder(&folder).map_err(Fault::io("syncing", &folder))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the directory's own name durable, and those of the folders above it, which may be new, too.
+    ///
+    /// # Errors
+    /// Faults of the disk.
+    pub fn sync_names_above(&self, environment: &Environment) -> Result<(), Fault> {
+        for above in self.root.ancestors().skip(1) {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            match environment.disk.sync_folder(above) {
+                // Not ours, so not made by us.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+                result => result.map_err(Fault::io("syncing", above))?,
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the folders, empty. What an attempt before left behind is removed.
     ///
     /// # Errors

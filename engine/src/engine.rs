@@ -33,6 +33,7 @@ use crate::log::LogFiles;
 use crate::position::Instance;
 use crate::segment::{Guard, Place, Segment, SegmentCut};
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -55,7 +56,7 @@ pub struct Engine {
     /// The last checkpoint's instance.
     last_checkpoint: AtomicU64,
     /// Segment files that a checkpoint or the present state no longer names.
-    garbage: Mutex<Vec<PathBuf>>,
+    garbage: Mutex<Garbage>,
 }
 
 /// What checkpoints know of one another. One at a time is made.
@@ -64,6 +65,33 @@ struct Background {
     checkpoints: Vec<KeptCheckpoint>,
     /// Where the search for maintenance work goes on.
     next_segment: usize,
+}
+
+/// Files that were replaced, in the order in which they were: a cut needs none that was replaced before it was taken,
+/// but those that are replaced while it waits for its checkpoint.
+#[derive(Default)]
+struct Garbage {
+    paths: VecDeque<PathBuf>,
+    /// How many were taken out.
+    taken: u64,
+}
+
+impl Garbage {
+    fn push(&mut self, path: PathBuf) {
+        self.paths.push_back(path);
+    }
+
+    /// How many there have ever been.
+    fn pushed(&self) -> u64 {
+        self.taken + self.paths.len() as u64
+    }
+
+    /// Takes those out that were among the first `pushed`.
+    fn take(&mut self, pushed: u64) -> Vec<PathBuf> {
+        let count = pushed.saturating_sub(self.taken).min(self.paths.len() as u64);
+        self.taken += count;
+        self.paths.drain(..count as usize).collect()
+    }
 }
 
 #[derive(Clone)]

@@ -20,6 +20,12 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+/// What a version adds to its segment's digest.
+#[cfg(test)]
+pub(crate) fn content_digest(key: &[u8], content: &Content<'_>, key_hash: u64) -> u64 {
+    record::Head::new(key, content, 0).content_digest(key_hash)
+}
+
 pub(crate) use compaction::compact;
 pub(crate) use install::{Place, check_image_file, check_segment_file};
 pub(crate) use installed::{ImageAt, Installed, SegmentFile};
@@ -148,12 +154,19 @@ impl Segment {
     /// Locks it only if it is installed: what waits has nothing to compact, to refresh or to verify in memory.
     pub fn lock_installed(&self) -> Option<Guard<'_>> {
         let state = self.state.lock();
+        // Not `then_some`: a guard of a waiting segment must not even be made.
         matches!(state.phase, Phase::Installed(_)).then(|| Guard { segment: self, state })
     }
 
-    /// Lets go of generations that no pinned cut reads any more.
-    pub fn drop_retired(&self) {
-        let retired = std::mem::take(&mut self.state.lock().retired);
+    /// Lets go of earlier generations if there is no pinned cut, which `is_pinned` tells. Asked under the lock: what a
+    /// newer pin needs was put aside under it.
+    pub fn drop_retired(&self, is_pinned: impl FnOnce() -> bool) {
+        let mut state = self.state.lock();
+        if is_pinned() {
+            return;
+        }
+        let retired = std::mem::take(&mut state.retired);
+        drop(state);
         drop(retired);
     }
 }

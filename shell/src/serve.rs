@@ -12,9 +12,9 @@
 
 use crate::cli::{LogLevel, ServeArguments};
 use crate::report;
-use skink_server::{ServerConfig, StartError, Stopper, start};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use skink_server::{ServerConfig, StartError, Stopper, start};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};

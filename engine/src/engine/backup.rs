@@ -64,7 +64,9 @@ pub(super) fn copy(disk: &dyn Disk, from: &Path, to: &Path, len: u64) -> Result<
     while at < len {
         let step = (len - at).min(buffer.len() as u64) as usize;
         source.read_exact_at(&mut buffer[..step], at).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => Fault::corrupt(from, at, format!("it ends before its length of {len}")),
+            std::io::ErrorKind::UnexpectedEof => {
+                Fault::corrupt(from, at, format!("it ends before its length of {len}"))
+            }
             _ => Fault::io("reading", from)(error),
         })?;
         target.write_all_at(&buffer[..step], at).map_err(Fault::io("writing", to))?;

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// Extension of a checkpoint's folder while another one takes its name.
+pub(super) const REPLACED: &str = "replaced";
+
 /// Checkpoints that are kept in any case where there is room.
 const KEPT: usize = 2;
 
@@ -30,6 +33,8 @@ pub struct Cut {
     pub proxies: Vec<ProxyPosition>,
     /// Where each segment stands.
     pub segments: Vec<SegmentCut>,
+    /// How many files had been replaced.
+    replaced: u64,
 }
 
 /// What making a checkpoint took.
@@ -48,12 +53,13 @@ pub struct CheckpointInfo {
 }
 
 impl Engine {
-    /// Takes a cut. Call it when no command is in flight; it reads one length per segment and locks none.
+    /// Takes a cut. Call it when no command is in flight; it reads one length per segment and locks none of them.
     pub fn cut(&self, instance: Instance, time_ms: u64, log_position: LogPosition, proxies: Vec<ProxyPosition>) -> Cut {
         let no_swap = self.layout.lock();
         let segments = self.segment_cuts();
+        let replaced = self.garbage.lock().pushed();
         drop(no_swap);
-        Cut { instance, time_ms, log_position, proxies, segments }
+        Cut { instance, time_ms, log_position, proxies, segments, replaced }
     }
 
     /// Makes a cut durable as a checkpoint, then lets go of what no kept checkpoint needs: older checkpoints, segment
@@ -88,7 +94,7 @@ impl Engine {
         });
         self.last_checkpoint.store(cut.instance.get(), Ordering::Release);
         let keep = if self.is_over_space_budget() { 1 } else { KEPT };
-        self.drop_old(&mut background, keep)?;
+        self.drop_old(&mut background, keep, cut.replaced)?;
         Ok(CheckpointInfo {
             instance: cut.instance,
             new_bytes,
@@ -143,16 +149,23 @@ impl Engine {
             }
             let path = Manifest::path(&new_folder);
             files::write_atomically(disk, &path, &manifest.encode())?;
-            // A checkpoint at the same instance (nothing was ordered since) is replaced by the newer one.
-            if disk.metadata(folder).is_ok() {
-                let old = folder.with_extension("old");
-                files::remove_folder(disk, &old)?;
-                disk.rename(folder, &old).map_err(Fault::io("renaming", folder))?;
-            }
-            disk.rename(&new_folder, folder).map_err(Fault::io("renaming", &new_folder))?;
-            files::remove_folder(disk, &folder.with_extension("old"))?;
             let parent = self.directory.checkpoints();
-            disk.sync_folder(&parent).map_err(Fault::io("syncing", &parent))
+            let sync_parent = || disk.sync_folder(&parent).map_err(Fault::io("syncing", &parent));
+            // A checkpoint at the same instance (nothing was ordered since) is replaced by the newer one. Until that is
+            // durable, the old one can come back: it may be the only one.
+            let replaced = folder.with_extension(REPLACED);
+            let is_replacing = disk.metadata(folder).is_ok();
+            if is_replacing {
+                disk.rename(folder, &replaced).map_err(Fault::io("renaming", folder))?;
+            }
+            if let Err(error) = disk.rename(&new_folder, folder) {
+                if is_replacing {
+                    let _ = disk.rename(&replaced, folder);
+                }
+                return Err(Fault::io("renaming", &new_folder)(error));
+            }
+            sync_parent()?;
+            files::remove_folder(disk, &replaced)
         })();
         if result.is_err() {
             // Best effort: the next start removes it, too.
@@ -173,7 +186,15 @@ impl Engine {
         let sources = [from_images.then(|| self.place.images.join(&name)), previous.map(|folder| folder.join(&name))];
         for source in sources.into_iter().flatten() {
             match self.environment.disk.hard_link(&source, &folder.join(&name)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // A checkpoint is durable as a whole: a backup of it must not hold half an image.
+                    let sync = || self.environment.disk.open(&source, Open::Read)?.sync_data();
+                    return sync().map_err(|error| Fault::Io {
+                        action: "syncing",
+                        path: source.clone(),
+                        source: error,
+                    });
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Fault::io("linking", &source)(error)),
             }
@@ -181,14 +202,16 @@ impl Engine {
         Ok(())
     }
 
-    fn drop_old(&self, background: &mut super::Background, keep: usize) -> Result<(), Fault> {
+    fn drop_old(&self, background: &mut super::Background, keep: usize, replaced: u64) -> Result<(), Fault> {
         let disk = self.environment.disk.as_ref();
         while background.checkpoints.len() > keep {
             let old = background.checkpoints.remove(0);
-            files::remove_folder(disk, &old.folder)?;
+            files::remove_durable_folder(disk, &old.folder)?;
         }
-        // Nothing refers any more to files of generations that were replaced: the kept checkpoints have names of their own.
-        for path in std::mem::take(&mut *self.garbage.lock()) {
+        // Nothing refers any more to files of generations that were replaced before the cut: the kept checkpoints have
+        // names of their own. Not under the lock, a flush wants it.
+        let garbage = self.garbage.lock().take(replaced);
+        for path in garbage {
             files::remove_gently(disk, &path)?;
         }
         if let Some(oldest) = background.checkpoints.first() {

@@ -119,10 +119,16 @@ impl Engine {
         for guard in &locked.guards {
             let mut installed = Installed::empty(&self.place, guard.id(), self.new_generation());
             // What follows in the same transaction must not fail either.
-            if room_for_rest > 0 {
-                installed.reserve(room_for_rest)?;
-            }
+            let room = if room_for_rest > 0 { installed.reserve(room_for_rest) } else { Ok(()) };
             new.push(installed);
+            if let Err(fault) = room {
+                // Files of a refused flush would make a full disk fuller.
+                for begun in &new {
+                    let path = self.place.segment_path(begun.id(), begun.generation());
+                    crate::files::remove_gently(self.environment.disk.as_ref(), &path)?;
+                }
+                return Err(fault);
+            }
         }
         let is_pinned = self.pins.load(std::sync::atomic::Ordering::Acquire) > 0;
         for (guard, new) in locked.guards.iter_mut().zip(new) {

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::error::Fault;
+use crate::files;
 use crate::segment::{Kind, compact, refresh};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
@@ -43,8 +44,10 @@ impl Engine {
                         self.garbage.lock().push(self.place.image_path(segment.id(), old));
                     }
                     other => {
-                        // What was begun is of no use.
-                        self.garbage.lock().push(self.place.segment_path(segment.id(), generation));
+                        // What was begun is of no use, and on a full disk it would be in the way.
+                        let disk = self.environment.disk.as_ref();
+                        files::remove_gently(disk, &self.place.segment_path(segment.id(), generation))?;
+                        files::remove_gently(disk, &self.place.image_path(segment.id(), generation))?;
                         other?;
                     }
                 }
@@ -147,6 +150,7 @@ impl Engine {
         let replaced: u64 = self
             .garbage
             .lock()
+            .paths
             .iter()
             .filter_map(|path| self.environment.disk.metadata(path).ok())
             .map(|metadata| metadata.allocated)

@@ -3,7 +3,7 @@
 use super::{Background, Engine, KeptCheckpoint};
 use crate::command::DEFAULT_MAX_VALUE_LEN;
 use crate::directory::{Directory, Format};
-use crate::env::{BLOCK, Environment};
+use crate::env::{BLOCK, Disk, Environment};
 use crate::error::Fault;
 use crate::files;
 use crate::key::{HASH_VERSION, SegmentId};
@@ -63,6 +63,7 @@ impl Engine {
         let (format, writer) = match format {
             Some(format) if format.is_complete => {
                 directory.check_folders(&environment)?;
+                directory.sync_names(&environment)?;
                 (format, None)
             }
             _ => {
@@ -133,6 +134,7 @@ fn create(
     let mut format =
         Format { is_complete: false, directory: (environment.random)(), shape, log_file_len: options.log_file_len };
     directory.write_format(environment, &format)?;
+    directory.sync_names_above(environment)?;
     directory.make_folders(environment)?;
     let writer = LogWriter::create(Arc::new(log_files(environment, directory, &format)))?;
     let manifest = Manifest {
@@ -184,6 +186,7 @@ fn checkpoints(
 ) -> Result<(Vec<KeptCheckpoint>, Manifest), Fault> {
     let disk = environment.disk.as_ref();
     let folder = directory.checkpoints();
+    restore_replaced(disk, &folder)?;
     let mut instances = Vec::new();
     for name in disk.list(&folder).map_err(Fault::io("listing", &folder))? {
         match Manifest::instance_of_name(&name) {
@@ -233,6 +236,24 @@ fn checkpoints(
             folder.display()
         ))),
     }
+}
+
+/// Gives checkpoints their names back whose replacement did not get there.
+fn restore_replaced(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
+    for name in disk.list(folder).map_err(Fault::io("listing", folder))? {
+        let replaced = folder.join(name);
+        if replaced.extension().is_none_or(|extension| extension != super::checkpoint::REPLACED) {
+            continue;
+        }
+        let restored = replaced.with_extension("");
+        if disk.metadata(&restored).is_ok() {
+            files::remove_folder(disk, &replaced)?;
+        } else {
+            disk.rename(&replaced, &restored).map_err(Fault::io("renaming", &replaced))?;
+            disk.sync_folder(folder).map_err(Fault::io("syncing", folder))?;
+        }
+    }
+    Ok(())
 }
 
 /// Brings the folder of segment files in line with the checkpoint: files of generations that it doesn't name go,

@@ -105,7 +105,8 @@ impl Drop for PinnedCut {
         let is_last = self.engine.pins.fetch_sub(1, Ordering::AcqRel) == 1;
         drop(no_swap);
         if is_last {
-            self.engine.segments.iter().for_each(crate::segment::Segment::drop_retired);
+            let is_pinned = || self.engine.pins.load(Ordering::Acquire) > 0;
+            self.engine.segments.iter().for_each(|segment| segment.drop_retired(is_pinned));
         }
     }
 }

@@ -1,7 +1,12 @@
 //! The engine on a real and on a simulated disk.
 
+mod checkpoints;
+mod full_disk;
+mod model;
+mod threads;
+
 use super::{Engine, EngineOptions};
-use crate::command::{Command, Put, PutMode, Range, RangeQuery, Reply};
+use crate::command::{Command, Put, PutMode, Range, RangeQuery, Reply, Transaction};
 use crate::env::Environment;
 use crate::evaluate::Context;
 use crate::position::{Instance, Revision};
@@ -130,6 +135,36 @@ fn a_flush_empties_everything_and_scans_see_all_keys_once() {
     assert_eq!(get(&engine, "k1"), Some(b"new".to_vec()));
     let revision = engine.read(b"k1", 0, |stored| stored.unwrap().revision).unwrap();
     assert!(revision > Revision::ZERO);
+}
+
+#[test]
+fn a_transaction_of_single_keys_locks_no_more_than_their_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = Engine::open(Environment::real(), &folder.path().join("data"), options()).unwrap();
+    let write = |key: &'static str| Command::Put(Put::new(PutMode::Upsert, key, "v"));
+    let delete = Command::Delete { key: "a".into(), condition: None };
+    let commands = vec![write("a"), delete, write("b")];
+    let transaction = Transaction { preconditions: Vec::new(), commands, all_or_nothing: true };
+    let reply = engine.execute(&Command::Transaction(transaction), context(1)).unwrap();
+    assert!(matches!(reply, Reply::Transaction(replies) if replies.len() == 3));
+    assert_eq!((get(&engine, "a"), get(&engine, "b"), engine.key_count()), (None, Some(b"v".to_vec()), 1));
+}
+
+#[test]
+fn what_waits_to_be_installed_needs_no_maintenance() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+    put(&engine, 1, "k", "v");
+    engine.checkpoint(&engine.cut(Instance::new(1).unwrap(), 1_000, opened.writer.end(), Vec::new()), true).unwrap();
+    drop((engine, opened));
+    let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+    assert!(!engine.maintain(&|_| ()).unwrap());
+    engine.refresh_images(0).unwrap();
+    engine.scrub(0).unwrap();
+    engine.checkpoint(&engine.cut(Instance::new(2).unwrap(), 1_000, opened.writer.end(), Vec::new()), true).unwrap();
+    assert_eq!(engine.installed_count(), 0);
+    assert_eq!(get(&engine, "k"), Some(b"v".to_vec()));
 }
 
 #[test]

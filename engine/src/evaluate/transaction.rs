@@ -46,14 +46,14 @@ struct Overlay<'v, V> {
     revision: Revision,
     flushed: bool,
     changes: BTreeMap<Bytes, Change>,
-    /// Keys that the changes add to those of the base, or to none after a flush. The base is asked for its own number
-    /// only by a command that counts: a view of a few keys does not know it.
-    added_keys: i64,
+    /// Keys that the changes add to those of the base, or of nothing after a flush. The base is not counted before
+    /// somebody asks: a transaction of single keys sees no more of it than these.
+    added: i64,
 }
 
 impl<'v, V: View> Overlay<'v, V> {
     fn new(base: &'v V, revision: Revision) -> Self {
-        Overlay { base, revision, flushed: false, changes: BTreeMap::new(), added_keys: 0 }
+        Overlay { base, revision, flushed: false, changes: BTreeMap::new(), added: 0 }
     }
 
     fn apply(&mut self, effects: Effects) -> Result<(), V::Error> {
@@ -70,7 +70,7 @@ impl<'v, V: View> Overlay<'v, V> {
                 Effect::Flush => {
                     self.flushed = true;
                     self.changes.clear();
-                    self.added_keys = 0;
+                    self.added = 0;
                 }
             }
         }
@@ -79,7 +79,7 @@ impl<'v, V: View> Overlay<'v, V> {
 
     fn recount(&mut self, key: &[u8], will_exist: bool) -> Result<(), V::Error> {
         let exists = self.stored(key)?.is_some();
-        self.added_keys += i64::from(will_exist) - i64::from(exists);
+        self.added += i64::from(will_exist) - i64::from(exists);
         Ok(())
     }
 
@@ -193,6 +193,6 @@ impl<V: View> View for Overlay<'_, V> {
 
     fn count(&self) -> Result<u64, V::Error> {
         let base = if self.flushed { 0 } else { self.base.count()? };
-        Ok(base.saturating_add_signed(self.added_keys))
+        Ok(base.saturating_add_signed(self.added))
     }
 }

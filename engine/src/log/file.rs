@@ -51,6 +51,8 @@ pub(super) struct LogFile {
     pub(super) path: PathBuf,
     pub(super) first: LogPosition,
     pub(super) epoch: u32,
+    /// Whether it has its whole length. A power cut may have left it shorter.
+    pub(super) is_whole: bool,
 }
 
 /// The files of a log.
@@ -59,17 +61,17 @@ pub struct LogFiles {
     pub(super) folder: PathBuf,
     pub(super) options: LogOptions,
     pub(super) directory: u64,
-    shared: Mutex<Shared>,
-    /// Held while a file is made, so that the writer and the background never make the same one.
+    /// Held while a file is made: two that are made for one position would replace each other.
     making: Mutex<()>,
+    shared: Mutex<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
     prepared: Option<LogFile>,
+    /// The file that the writer has reached.
+    newest: Option<LogPosition>,
     spare_number: u64,
-    /// Start of the file that the writer is in: it and those before it are never made again.
-    current: Option<LogPosition>,
 }
 
 impl LogFiles {
@@ -84,8 +86,8 @@ impl LogFiles {
             folder: folder.to_path_buf(),
             options,
             directory,
-            shared: Mutex::default(),
             making: Mutex::default(),
+            shared: Mutex::default(),
         }
     }
 
@@ -140,44 +142,62 @@ impl LogFiles {
         Ok(names.iter().filter(|name| name.starts_with("spare-")).map(|name| self.folder.join(name)).collect())
     }
 
-    /// Makes the file at `first` ready, if it is not yet. For a thread in the background.
+    /// Makes the file at `first` ready, if it is not yet, nor in use. For a thread in the background.
     ///
     /// # Errors
     /// A full disk: call again when there is room. Other faults of the disk.
     pub fn prepare(&self, first: LogPosition) -> Result<(), Fault> {
-        let making = self.making.lock();
+        let _making = self.making.lock();
         {
             let shared = self.shared.lock();
-            let is_there = shared.prepared.as_ref().is_some_and(|file| file.first == first);
-            if is_there || shared.current.is_some_and(|current| first <= current) {
+            // The writer may have got there first, and its file must not be replaced.
+            if shared.newest >= Some(first) || shared.prepared.as_ref().is_some_and(|file| file.first == first) {
                 return Ok(());
             }
         }
         let file = self.make(first, true)?;
         self.shared.lock().prepared = Some(file);
-        drop(making);
         Ok(())
     }
 
     /// The file at `first`, prepared or made now.
     pub(super) fn take(&self, first: LogPosition) -> Result<LogFile, Fault> {
-        let making = self.making.lock();
+        let _making = self.making.lock();
         let prepared = self.shared.lock().prepared.take_if(|file| file.first == first);
         let file = match prepared {
             Some(file) => file,
             None => self.make(first, false)?,
         };
-        self.shared.lock().current = Some(first);
-        drop(making);
+        self.shared.lock().newest = Some(first);
         Ok(file)
     }
 
     /// Opens an existing file to go on writing in it.
     pub(super) fn open(&self, first: LogPosition, header: &LogFileHeader) -> Result<LogFile, Fault> {
         let path = self.path_of(first);
-        let file = self.environment.disk.open(&path, Open::Durable).map_err(Fault::io("opening", &path))?;
-        self.shared.lock().current = Some(first);
-        Ok(LogFile { file, path, first, epoch: header.epoch })
+        let attempt = || -> std::io::Result<(Arc<dyn DiskFile>, bool)> {
+            let file = self.environment.disk.open(&path, Open::Durable)?;
+            let is_whole = file.len()? >= self.options.file_len;
+            Ok((file, is_whole))
+        };
+        let (file, is_whole) = attempt().map_err(Fault::io("opening", &path))?;
+        self.shared.lock().newest = Some(first);
+        Ok(LogFile { file, path, first, epoch: header.epoch, is_whole })
+    }
+
+    /// Makes what is in the last two files up to a position durable; at the start of a file, the end of the one
+    /// before it may be the last write.
+    pub(super) fn sync_end(&self, end: LogPosition) -> Result<(), Fault> {
+        let last = self.first_of(end);
+        for first in self.list()? {
+            if first <= last && first.plus(self.options.file_len) >= last {
+                let path = self.path_of(first);
+                let sync = || self.environment.disk.open(&path, Open::ReadWrite)?.sync_data();
+                sync().map_err(|source| Fault::Io { action: "syncing", path: path.clone(), source })?;
+            }
+        }
+        let sync_names = || self.environment.disk.sync_folder(&self.folder);
+        sync_names().map_err(|source| Fault::Io { action: "syncing", path: self.folder.clone(), source })
     }
 
     fn make(&self, first: LogPosition, in_background: bool) -> Result<LogFile, Fault> {
@@ -188,7 +208,8 @@ impl LogFiles {
             && let Ok(header) = self.header(file.as_ref(), first)
         {
             let file = disk.open(&path, Open::Durable).map_err(Fault::io("opening", &path))?;
-            return Ok(LogFile { file, path, first, epoch: header.epoch });
+            let is_whole = file.len().map_err(Fault::io("opening", &path))? >= self.options.file_len;
+            return Ok(LogFile { file, path, first, epoch: header.epoch, is_whole });
         }
         let attempt = || -> std::io::Result<LogFile> {
             let (spare, is_zeroed) = match self.spares()?.into_iter().next() {
@@ -230,7 +251,7 @@ impl LogFiles {
             file.write_all_at(page.as_slice(), 0)?;
             disk.rename(&spare, &path)?;
             disk.sync_folder(&self.folder)?;
-            Ok(LogFile { file, path: path.clone(), first, epoch })
+            Ok(LogFile { file, path: path.clone(), first, epoch, is_whole: true })
         };
         attempt().map_err(Fault::io("making the log file", &path))
     }

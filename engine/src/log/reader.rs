@@ -32,6 +32,8 @@ pub struct LogScan {
     pub end: LogPosition,
     /// Bytes of a torn last write that were left out, at least; 0 if the log ends cleanly.
     pub torn: u64,
+    /// Whether the process before stopped in order, and nothing was written since.
+    pub(super) is_clean_end: bool,
     pub(super) last_file: Option<(LogPosition, LogFileHeader)>,
 }
 
@@ -131,8 +133,7 @@ impl LogFiles {
 /// # Errors
 /// Damage, which is never cut off; a missing file; faults of the disk.
 pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogScan, Fault> {
-    let mut scan = LogScan { frames: Vec::new(), end: from, torn: 0, last_file: None };
-    let search = if was_clean { 2 } else { u64::MAX };
+    let mut scan = LogScan { frames: Vec::new(), end: from, torn: 0, is_clean_end: false, last_file: None };
     let mut position = from;
     let mut write = WriteMark { frames: 0, heads: Vec::new() };
     // The last complete write, whose bodies are checked if nothing comes after it.
@@ -150,6 +151,8 @@ pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogS
             None => head.write_start == position,
         });
         let Some(head) = head else {
+            // Once a process has written something, damage can be anywhere in what it wrote.
+            let search = if was_clean && position == from { 2 } else { u64::MAX };
             if position < file_end
                 && let Some(later) = files.later_write(&open, position, search)?
             {
@@ -160,6 +163,7 @@ pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogS
                 );
                 return Err(Fault::corrupt(&files.path_of(open.first), offset, what));
             }
+            scan.is_clean_end = was_clean && position == from;
             break;
         };
         if head.kind == FrameKind::Ordering {
@@ -199,7 +203,7 @@ pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogS
     }
     scan.torn = position.since(scan.end);
     scan.frames.truncate(write.frames);
-    finish(files, scan, &open, complete)
+    finish(files, scan, &open, complete, !write.heads.is_empty())
 }
 
 fn missing(files: &LogFiles, first: LogPosition) -> Fault {
@@ -209,14 +213,26 @@ fn missing(files: &LogFiles, first: LogPosition) -> Fault {
     ))
 }
 
-/// Ends a scan, after checking the bodies of the last write: nothing after it proves that it was durable.
-fn finish(files: &LogFiles, mut scan: LogScan, open: &OpenFile, last: Option<WriteMark>) -> Result<LogScan, Fault> {
+/// Ends a scan, after checking the bodies of the last complete write: nothing after it proves that it was durable,
+/// unless a torn write began.
+fn finish(
+    files: &LogFiles,
+    mut scan: LogScan,
+    open: &OpenFile,
+    last: Option<WriteMark>,
+    another_began: bool,
+) -> Result<LogScan, Fault> {
     if scan.last_file.is_none() && files.first_of(scan.end) == open.first {
         scan.last_file = Some((open.first, open.header.clone()));
     }
     let Some(last) = last else { return Ok(scan) };
     for head in &last.heads {
-        if head.kind == FrameKind::Payload && files.body_of(open, head)?.is_err() {
+        if head.kind == FrameKind::Payload
+            && let Err(fault) = files.body_of(open, head)?
+        {
+            if another_began {
+                return Err(fault);
+            }
             let end = scan.end;
             return Ok(cut(files, scan, open, last.frames, head.write_start, end));
         }

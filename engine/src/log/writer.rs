@@ -39,11 +39,15 @@ impl LogWriter {
         Ok(Self::new(files, file, start))
     }
 
-    /// Goes on where a scan found the end.
+    /// Goes on where a scan found the end. What the scan found is durable then.
     ///
     /// # Errors
     /// Faults of the disk.
     pub fn resume(files: Arc<LogFiles>, scan: &LogScan) -> Result<LogWriter, Fault> {
+        // The process before may have ended between its last write and the end of the sync.
+        if !scan.is_clean_end {
+            files.sync_end(scan.end)?;
+        }
         let file = match &scan.last_file {
             Some((first, header)) => files.open(*first, header)?,
             None => files.take(files.first_of(scan.end))?,
@@ -113,6 +117,11 @@ impl LogWriter {
     /// If a file can't hold so much.
     pub fn reserve(&mut self, len: u64) -> Result<(), Fault> {
         self.check()?;
+        if !self.file.is_whole {
+            let made = self.file.file.allocate(self.files.options.file_len);
+            made.map_err(Fault::io("extending", &self.file.path))?;
+            self.file.is_whole = true;
+        }
         if !self.has_sealed_start {
             self.has_sealed_start = true;
             self.reserve(frame_len(0))?;

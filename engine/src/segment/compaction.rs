@@ -92,7 +92,6 @@ pub(crate) fn compact(
     // What came meanwhile, tombstones too.
     let mut followed = snapshot;
     loop {
-        let no_cut = layout.lock();
         let Some(mut guard) = segment.lock_installed() else { return Ok(None) };
         let old = guard.installed();
         if old.generation != generation {
@@ -102,11 +101,15 @@ pub(crate) fn compact(
         if tail - followed <= SWAP_TAIL {
             new.copy_records(&file, followed, tail)?;
             assert_eq!(new.totals, old.totals, "S3: compaction keeps what is live and nothing else");
+            // Always after the segment's lock: a flush holds those of all segments when it takes this one. The guard
+            // publishes where the segment stands when it goes, so it goes first.
+            let no_cut = layout.lock();
             guard.replace(new, keep_old());
+            drop(guard);
+            drop(no_cut);
             return Ok(Some(generation));
         }
         drop(guard);
-        drop(no_cut);
         new.copy_records(&file, followed, tail)?;
         followed = tail;
     }

@@ -125,6 +125,7 @@ pub(super) fn install(place: &Place, id: SegmentId, cut: &SegmentCut) -> Result<
         installed.image = image;
         installed.totals = totals;
     }
+    installed.imaged = installed.covered;
     let mut offset = installed.covered;
     while offset < cut.length {
         offset = installed.index_record(offset)?;

@@ -86,6 +86,8 @@ pub(crate) struct Installed {
     pub(super) covered: u64,
     /// Where that image is.
     pub(super) image_at: ImageAt,
+    /// Length of the file that the image in use covers, which is not on disk where that was full.
+    pub(super) imaged: u64,
     pub(super) delta: Delta,
     pub(super) totals: Totals,
 }
@@ -102,9 +104,15 @@ impl Installed {
             image: Image::empty(),
             covered: 0,
             image_at: ImageAt::Nowhere,
+            imaged: 0,
             delta: Delta::default(),
             totals: Totals::default(),
         }
+    }
+
+    /// The segment.
+    pub fn id(&self) -> SegmentId {
+        self.id
     }
 
     /// Its number.

@@ -22,7 +22,8 @@ impl Installed {
     /// Whether an image should be made: the delta passes an eighth of the segment, or much came after the image.
     pub fn wants_image(&self) -> bool {
         let (image, delta) = self.index_len();
-        delta > MIN_DELTA.max((image + delta) / 8) || self.tail_after_image() > MIN_TAIL.max(self.length() / 4)
+        let tail = self.length().saturating_sub(self.imaged);
+        delta > MIN_DELTA.max((image + delta) / 8) || tail > MIN_TAIL.max(self.length() / 4)
     }
 
     /// Bytes of the file that installing would have to index.
@@ -113,7 +114,7 @@ impl Installed {
             Ok(()) => {}
             Err(error) if crate::env::is_disk_full(&error) => {
                 let _ = disk.remove_file(&new_path);
-                self.image = image;
+                (self.image, self.imaged) = (image, covered);
                 return Ok(());
             }
             Err(error) => return Err(Fault::io("writing", &path)(error)),
@@ -121,6 +122,7 @@ impl Installed {
         match install::open_image(place, id, generation, &path) {
             Ok(Some((_, _, image))) => {
                 (self.image, self.covered, self.image_at) = (image, covered, ImageAt::Images);
+                self.imaged = covered;
                 Ok(())
             }
             Ok(None) => Err(Fault::corrupt(&path, 0, "an image that was just written is gone")),

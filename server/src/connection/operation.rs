@@ -68,7 +68,9 @@ pub(super) fn backup(replica: &Arc<Replica>, folder: PathBuf) -> Operation {
     replica.checkpoint(Box::new(move |result| drop(sender.send(result))));
     let replica = Arc::clone(replica);
     Box::pin(async move {
-        let error = |what: &dyn std::fmt::Display| OperationResult::Frame(Frame::error(format!("ERR the backup failed: {what}")));
+        let error = |what: &dyn std::fmt::Display| {
+            OperationResult::Frame(Frame::error(format!("ERR the backup failed: {what}")))
+        };
         match done.await {
             Ok(Ok(_)) => {}
             Ok(Err(what)) => return error(&what),

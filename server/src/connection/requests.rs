@@ -4,9 +4,7 @@ use super::operation;
 use super::session::{MAX_QUEUED, Queued, Session};
 use super::{Connection, Waiting, fault_text, max_request_len, refusal_text};
 use crate::information;
-use crate::redis::{
-    CommandSpec, ConnectionRequest, Flags, Hello, Request, Shape, catalog, encode_reply, transaction,
-};
+use crate::redis::{CommandSpec, ConnectionRequest, Flags, Hello, Request, Shape, catalog, encode_reply, transaction};
 use crate::resp::{Frame, ProtocolVersion, ReplyWriter};
 use bytes::Bytes;
 use skink_engine::command::{Command, Footprint, Precondition};
@@ -83,8 +81,7 @@ impl Connection {
     }
 
     fn begin_read(&mut self, command: Command, shape: Shape) {
-        let is_over_ranges =
-            matches!(command, Command::ReadRange(_) | Command::CountRange(_) | Command::Scan { .. });
+        let is_over_ranges = matches!(command, Command::ReadRange(_) | Command::CountRange(_) | Command::Scan { .. });
         if is_over_ranges {
             if !self.waiting.is_empty() {
                 self.held = Some(Request::Execute { command, shape });

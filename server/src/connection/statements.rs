@@ -118,7 +118,11 @@ fn shape_of(kind: &StatementKind, command: &Command, rows: bool) -> Shape {
         (StatementKind::Read, _) => Shape::Value,
         (StatementKind::ReadMany, _) => Shape::Values,
         (StatementKind::ReadWhere, _) => {
-            if rows { Shape::Rows } else { Shape::Entries }
+            if rows {
+                Shape::Rows
+            } else {
+                Shape::Entries
+            }
         }
         (StatementKind::Create | StatementKind::Update | StatementKind::Upsert, _) => Shape::Status,
         (StatementKind::Count | StatementKind::Delete | StatementKind::Increment, _) => Shape::Integer,

@@ -14,6 +14,10 @@ test:
 demo:
     cargo run --release -- demo
 
+# Guided fuzzing of a target: resp_request, redis_command, statement, payload, page, segment, image, frame_head, log.
+fuzz TARGET *ARGUMENTS:
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{TARGET}} {{ARGUMENTS}}
+
 # A measurement, for example: just bench server --quick
 bench NAME *ARGUMENTS:
     cargo build --release -p skink-shell -p skink-benches

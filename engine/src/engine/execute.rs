@@ -135,7 +135,7 @@ impl Engine {
             let (old, length) = (guard.installed().generation(), guard.installed().length());
             guard.replace(new, is_pinned);
             if length > 0 {
-                self.garbage.lock().push(self.place.segment_path(guard.id(), old));
+                self.garbage.lock().push(self.place.segment_path(guard.id(), old), length);
             }
         }
         drop(no_cut);

@@ -102,6 +102,7 @@ impl Engine {
             background: Mutex::new(Background { checkpoints, next_segment: 0 }),
             last_checkpoint: AtomicU64::new(manifest.instance.get()),
             garbage: Mutex::default(),
+            pending_cut: Mutex::default(),
             environment,
         };
         Ok((engine, Opened { manifest, log, writer }))

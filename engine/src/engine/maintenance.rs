@@ -3,8 +3,7 @@
 use super::{Background, Engine};
 use crate::error::Fault;
 use crate::files;
-use crate::key::Generation;
-use crate::segment::{Kind, SegmentCut, compact, refresh};
+use crate::segment::{Kind, Replaced, SegmentCut, compact, refresh};
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -68,8 +67,9 @@ impl Engine {
         Ok(false)
     }
 
-    /// Removes the files of a generation that was replaced, at once if no checkpoint names them, else with the next one.
-    fn let_go(&self, index: usize, old: Generation, length: u64) -> Result<(), Fault> {
+    /// Lets go of the files of a generation that was replaced, at once if no checkpoint names them, else with the next one.
+    fn let_go(&self, index: usize, mut replaced: Replaced, length: u64) -> Result<(), Fault> {
+        let (old, is_unread) = (replaced.generation, replaced.unmap());
         let id = self.segments[index].id();
         let (file, image) = (self.place.segment_path(id, old), self.place.image_path(id, old));
         let names_it = |cuts: &[SegmentCut]| cuts.get(index).is_some_and(|cut| cut.generation == old && cut.length > 0);
@@ -86,7 +86,10 @@ impl Engine {
             return Ok(());
         }
         let disk = self.environment.disk.as_ref();
-        files::remove_gently(disk, &file)?;
+        let is_spare = is_unread && self.place.keep_spare(&file).map_err(Fault::io("keeping", &file))?;
+        if !is_spare {
+            files::remove_gently(disk, &file)?;
+        }
         files::remove_gently(disk, &image)
     }
 

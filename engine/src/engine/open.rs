@@ -173,6 +173,7 @@ pub(crate) fn place(
         folder: Arc::new(directory.segments()),
         images: Arc::new(directory.images()),
         checkpoint: Arc::new(Mutex::new(checkpoint)),
+        spares: Arc::default(),
         seed: shape.seed,
         segments: shape.segments,
         capacity: (ADDRESS_BUDGET / u64::from(shape.segments)).min(MAX_SEGMENT_LEN),

@@ -122,7 +122,7 @@ impl World {
             let generation = self.engine.new_generation();
             let is_pinned = || !self.pins.is_empty();
             if let Some(old) = compact(segment, generation, &self.engine.layout, &is_pinned, &|_| ()).unwrap() {
-                self.engine.garbage.lock().push(self.engine.place.segment_path(segment.id(), old), 0);
+                self.engine.garbage.lock().push(self.engine.place.segment_path(segment.id(), old.generation), 0);
             }
         }
     }

@@ -12,6 +12,9 @@ pub mod env;
 pub mod error;
 pub mod evaluate;
 mod files;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod key;
 pub mod log;
 pub mod manifest;

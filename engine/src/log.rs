@@ -20,6 +20,8 @@ mod writer;
 mod tests;
 
 pub use file::{LogFiles, LogOptions};
+#[cfg(feature = "testing")]
+pub(crate) use frame::{FrameHead, HEAD_LEN};
 pub use frame::{FrameKind, MAX_FRAME_OVERHEAD};
 pub use reader::{BodyReader, Frame, LogScan, damaged, scan};
 pub use writer::LogWriter;

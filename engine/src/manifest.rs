@@ -89,9 +89,17 @@ impl Manifest {
     pub fn read(disk: &dyn Disk, folder: &Path) -> Result<Manifest, Fault> {
         let path = Manifest::path(folder);
         let bytes = disk.read(&path, MAX_LEN).map_err(Fault::io("reading", &path))?;
-        let manifest: Manifest = page::decode(MAGIC, &bytes).map_err(|what| Fault::corrupt(&path, 0, what))?;
+        Manifest::decode(&bytes).map_err(|what| Fault::corrupt(&path, 0, what))
+    }
+
+    /// Decodes a manifest's file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Manifest, String> {
+        let manifest: Manifest = page::decode(MAGIC, bytes)?;
         if manifest.segments.len() != usize::from(manifest.shape.segments) {
-            return Err(Fault::corrupt(&path, 0, "it does not list as many segments as it says"));
+            return Err("it does not list as many segments as it says".into());
         }
         Ok(manifest)
     }

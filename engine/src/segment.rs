@@ -27,6 +27,8 @@ pub(crate) fn content_digest(key: &[u8], content: &Content<'_>, key_hash: u64) -
 }
 
 pub(crate) use compaction::{Replaced, compact};
+#[cfg(feature = "testing")]
+pub(crate) use image::Image;
 pub(crate) use install::{Place, check_image_file, check_segment_file};
 pub(crate) use installed::{ImageAt, Installed, SegmentFile};
 pub(crate) use record::{Content, Kind, Record, record_len};

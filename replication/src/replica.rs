@@ -52,6 +52,8 @@ impl Default for ReplicaOptions {
 
 /// Receives what became of a batch.
 pub type BatchReply = Box<dyn FnOnce(BatchOutcome) + Send>;
+/// Is told of changes of phase.
+type PhaseListener = Box<dyn Fn(Phase) + Send>;
 /// Receives what became of a checkpoint.
 pub type CheckpointReply = Box<dyn FnOnce(Result<CheckpointInfo, String>) + Send>;
 
@@ -110,7 +112,7 @@ pub(crate) struct Shared {
     pub(crate) wake: Condvar,
     phase: AtomicU8,
     /// Called when the phase changes.
-    on_phase: Mutex<Vec<Box<dyn Fn(Phase) + Send>>>,
+    on_phase: Mutex<Vec<PhaseListener>>,
     /// Execution waits for room on the disk.
     pub(crate) is_stalled: AtomicBool,
     /// Time of the last delivered header.

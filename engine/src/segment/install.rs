@@ -77,6 +77,11 @@ impl Place {
             seed: self.seed,
         }
     }
+
+    /// The first page of a segment file.
+    pub(crate) fn header_page(&self, segment: SegmentId, generation: Generation) -> Vec<u8> {
+        page::encode_page(SEGMENT_MAGIC, &self.header(segment, generation))
+    }
 }
 
 /// Most files that are kept to be written over.
@@ -131,7 +136,7 @@ pub(super) fn create_file(
         };
         let mut map = file.map_append(place.capacity, 0)?;
         map.appender.reserve(PAGE_LEN as u64 + len)?;
-        let header = page::encode_page(SEGMENT_MAGIC, &place.header(id, generation));
+        let header = place.header_page(id, generation);
         map.appender.append(PAGE_LEN, |room| room.copy_from_slice(&header));
         Ok(map)
     };

@@ -6,6 +6,7 @@
 //!
 //! | engine | a write without sync | a durable write |
 //! | --- | --- | --- |
+//! | Skink | a command on the engine | a batch of one command through the log |
 //! | sled | `insert` (synced in the background every 500 ms) | `insert`, `flush` |
 //! | redb | a transaction with `Durability::None` | a transaction with `Durability::Immediate` |
 //! | fjall | `insert` | `insert`, `persist(SyncAll)` |
@@ -21,6 +22,7 @@ pub mod redis_server;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
 pub mod server;
+mod skink;
 mod sled;
 
 use std::error::Error;
@@ -91,6 +93,7 @@ pub struct Engine {
 
 /// All embedded contenders that were built in.
 pub const ENGINES: &[Engine] = &[
+    Engine { name: "skink", open: skink::open },
     Engine { name: "sled", open: sled::open },
     Engine { name: "redb", open: redb::open },
     Engine { name: "fjall", open: fjall::open },

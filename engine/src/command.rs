@@ -312,6 +312,16 @@ impl Command {
         }
     }
 
+    /// Whether no transaction is inside another one: only such commands can be encoded and decoded again.
+    pub fn is_flat(&self) -> bool {
+        match self {
+            Command::Transaction(transaction) => {
+                !transaction.commands.iter().any(|command| matches!(command, Command::Transaction(_)))
+            }
+            _ => true,
+        }
+    }
+
     /// Calls `visit` with every key that the command names and how it touches it.
     pub fn footprint<'a>(&'a self, visit: &mut dyn FnMut(&'a Bytes, Access)) -> Footprint {
         match self {

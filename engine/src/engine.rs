@@ -57,6 +57,8 @@ pub struct Engine {
     last_checkpoint: AtomicU64,
     /// Segment files that a checkpoint or the present state no longer names.
     garbage: Mutex<Garbage>,
+    /// The last cut, until it is a checkpoint: files that it names stay. Set under `layout`.
+    pending_cut: Mutex<Option<Vec<SegmentCut>>>,
 }
 
 /// What checkpoints know of one another. One at a time is made.
@@ -71,26 +73,27 @@ struct Background {
 /// but those that are replaced while it waits for its checkpoint.
 #[derive(Default)]
 struct Garbage {
-    paths: VecDeque<PathBuf>,
+    files: VecDeque<(PathBuf, u64)>,
     /// How many were taken out.
     taken: u64,
 }
 
 impl Garbage {
-    fn push(&mut self, path: PathBuf) {
-        self.paths.push_back(path);
+    /// Adds a file of so many bytes.
+    fn push(&mut self, path: PathBuf, bytes: u64) {
+        self.files.push_back((path, bytes));
     }
 
     /// How many there have ever been.
     fn pushed(&self) -> u64 {
-        self.taken + self.paths.len() as u64
+        self.taken + self.files.len() as u64
     }
 
     /// Takes those out that were among the first `pushed`.
     fn take(&mut self, pushed: u64) -> Vec<PathBuf> {
-        let count = pushed.saturating_sub(self.taken).min(self.paths.len() as u64);
+        let count = pushed.saturating_sub(self.taken).min(self.files.len() as u64);
         self.taken += count;
-        self.paths.drain(..count as usize).collect()
+        self.files.drain(..count as usize).map(|(path, _)| path).collect()
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn content_digest(key: &[u8], content: &Content<'_>, key_hash: u64) -
     record::Head::new(key, content, 0).content_digest(key_hash)
 }
 
-pub(crate) use compaction::compact;
+pub(crate) use compaction::{Replaced, compact};
 #[cfg(feature = "testing")]
 pub(crate) use image::Image;
 pub(crate) use install::{Place, check_image_file, check_segment_file};
@@ -211,12 +211,15 @@ impl Guard<'_> {
         self.state.retired.iter_mut().find(|retired| retired.generation() == generation)
     }
 
-    /// Puts another generation in place; keeps the old one readable where a cut is pinned.
-    pub fn replace(&mut self, new: Installed, keep_old: bool) {
+    /// Puts another generation in place; keeps the old one readable where a cut is pinned, else gives it back, to be
+    /// dropped when no lock is held.
+    pub fn replace(&mut self, new: Installed, keep_old: bool) -> Option<Installed> {
         let old = std::mem::replace(self.installed_mut(), new);
         if keep_old {
             self.state.retired.push(old);
+            return None;
         }
+        Some(old)
     }
 }
 

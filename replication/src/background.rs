@@ -86,7 +86,14 @@ pub(crate) fn start(shared: Arc<Shared>) -> Result<(Handle, JoinHandle<Result<()
     let thread = spawn("skink-background", move || {
         let closes = Arc::clone(&common);
         let must_stop = Arc::clone(&shared);
-        let worker = Worker { shared, common, sweep_cursor: 0, scrub_segment: 0, scrub_due: Instant::now() };
+        let worker = Worker {
+            shared,
+            common,
+            sweep_cursor: 0,
+            scrub_segment: 0,
+            scrub_due: Instant::now(),
+            has_more_work: false,
+        };
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run())).unwrap_or_else(|_| {
             Err(Fault::Refused("a broken invariant stopped the background thread; the message is above".into()))
         });
@@ -109,6 +116,8 @@ struct Worker {
     sweep_cursor: u64,
     scrub_segment: usize,
     scrub_due: Instant,
+    /// The last look for work found some: look again at once.
+    has_more_work: bool,
 }
 
 impl Worker {
@@ -119,7 +128,7 @@ impl Worker {
         loop {
             let job = {
                 let mut state = self.common.state.lock();
-                if state.jobs.is_empty() && !state.is_closed {
+                if state.jobs.is_empty() && !state.is_closed && !self.has_more_work {
                     self.common.wake.wait_for(&mut state, STEP);
                 }
                 if state.jobs.is_empty() && state.is_closed {
@@ -129,6 +138,7 @@ impl Worker {
             };
             match job {
                 Some(job) => self.checkpoint(job)?,
+                None if self.shared.must_stop.load(Ordering::Acquire) => self.has_more_work = false,
                 None => self.look_for_work()?,
             }
         }
@@ -205,11 +215,11 @@ impl Worker {
             return Ok(());
         }
         // One piece of work, then jobs come first again.
-        if allow_full(engine.maintain(&|_| ()))?.unwrap_or(false) {
-            if engine.is_over_space_budget() {
-                self.common.wants_checkpoint.store(true, Ordering::Relaxed);
+        self.has_more_work = allow_full(engine.maintain(&|_| ()))?.unwrap_or(false);
+        if self.has_more_work {
+            if engine.wants_space() && !self.common.wants_checkpoint.swap(true, Ordering::Relaxed) {
+                self.shared.wake.notify_one();
             }
-            self.common.wake.notify_all();
             return Ok(());
         }
         self.sweep()?;

@@ -29,7 +29,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 /// Requests without an answer after which a connection is not read from.
@@ -229,18 +229,10 @@ impl Connection {
         }
         let room = self.decoder.room(&self.input, READ_LEN);
         self.input.reserve(room);
-        let start = self.input.len();
-        // Reading into spare capacity without clearing it first needs `unsafe`; clearing costs less than the copy that follows.
-        self.input.resize(start + room, 0);
-        let mut buffer = ReadBuf::new(&mut self.input[start..]);
-        let result = Pin::new(&mut self.socket).poll_read(context, &mut buffer);
-        let read = buffer.filled().len();
-        self.input.truncate(start + read);
-        match result {
+        match tokio_util::io::poll_read_buf(Pin::new(&mut self.socket), context, &mut self.input) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(_)) => Poll::Ready(Err(End::Closed)),
-            Poll::Ready(Ok(())) if read == 0 => Poll::Ready(Err(End::Closed)),
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Closed)),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
         }
     }
 

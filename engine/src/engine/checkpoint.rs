@@ -58,6 +58,7 @@ impl Engine {
         let no_swap = self.layout.lock();
         let segments = self.segment_cuts();
         let replaced = self.garbage.lock().pushed();
+        *self.pending_cut.lock() = Some(segments.clone());
         drop(no_swap);
         Cut { instance, time_ms, log_position, proxies, segments, replaced }
     }
@@ -92,8 +93,10 @@ impl Engine {
             log_position: cut.log_position,
             segments: Arc::new(cut.segments.clone()),
         });
+        // A cut that was taken since is still to come.
+        self.pending_cut.lock().take_if(|pending| *pending == cut.segments);
         self.last_checkpoint.store(cut.instance.get(), Ordering::Release);
-        let keep = if self.is_over_space_budget() { 1 } else { KEPT };
+        let keep = if self.is_short_of_space(&background) { 1 } else { KEPT };
         self.drop_old(&mut background, keep, cut.replaced)?;
         Ok(CheckpointInfo {
             instance: cut.instance,

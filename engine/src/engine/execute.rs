@@ -131,11 +131,12 @@ impl Engine {
             }
         }
         let is_pinned = self.pins.load(std::sync::atomic::Ordering::Acquire) > 0;
+        let mut replaced = Vec::with_capacity(locked.guards.len());
         for (guard, new) in locked.guards.iter_mut().zip(new) {
             let (old, length) = (guard.installed().generation(), guard.installed().length());
-            guard.replace(new, is_pinned);
+            replaced.push(guard.replace(new, is_pinned));
             if length > 0 {
-                self.garbage.lock().push(self.place.segment_path(guard.id(), old));
+                self.garbage.lock().push(self.place.segment_path(guard.id(), old), length);
             }
         }
         drop(no_cut);

@@ -1,11 +1,19 @@
 //! Maintenance: compaction and images, one segment at a time, and the scrubber.
 
-use super::Engine;
+use super::{Background, Engine};
 use crate::error::Fault;
 use crate::files;
-use crate::segment::{Kind, compact, refresh};
+use crate::segment::{Kind, Replaced, SegmentCut, compact, refresh};
 use bytes::Bytes;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+
+/// Segment files on the disk, in percent of what is live, above which a checkpoint is taken to let go of replaced ones.
+const SPACE_PERCENT: u64 = 225;
+/// The same, above which only one checkpoint is kept.
+const KEEP_PERCENT: u64 = 190;
+/// Below this, space is no reason for anything, in bytes.
+const SPACE_FLOOR: u64 = 128 << 20;
 
 /// What the state takes on the disk, log aside.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,10 +46,10 @@ impl Engine {
             if compaction {
                 let keep_old = || self.pins.load(Ordering::Acquire) > 0;
                 let generation = self.new_generation();
+                let old_length = segment.cut().length;
                 match compact(segment, generation, &self.layout, &keep_old, pause) {
                     Ok(Some(old)) => {
-                        self.garbage.lock().push(self.place.segment_path(segment.id(), old));
-                        self.garbage.lock().push(self.place.image_path(segment.id(), old));
+                        self.let_go(index, old, old_length)?;
                     }
                     other => {
                         // What was begun is of no use, and on a full disk it would be in the way.
@@ -57,6 +65,32 @@ impl Engine {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Lets go of the files of a generation that was replaced, at once if no checkpoint names them, else with the next one.
+    fn let_go(&self, index: usize, mut replaced: Replaced, length: u64) -> Result<(), Fault> {
+        let (old, is_unread) = (replaced.generation, replaced.unmap());
+        let id = self.segments[index].id();
+        let (file, image) = (self.place.segment_path(id, old), self.place.image_path(id, old));
+        let names_it = |cuts: &[SegmentCut]| cuts.get(index).is_some_and(|cut| cut.generation == old && cut.length > 0);
+        let is_needed = {
+            let no_cut = self.layout.lock();
+            let is_pending = self.pending_cut.lock().as_deref().is_some_and(names_it);
+            drop(no_cut);
+            is_pending || self.background.lock().checkpoints.iter().any(|checkpoint| names_it(&checkpoint.segments))
+        };
+        if is_needed {
+            let mut garbage = self.garbage.lock();
+            garbage.push(file, length);
+            garbage.push(image, 0);
+            return Ok(());
+        }
+        let disk = self.environment.disk.as_ref();
+        let is_spare = is_unread && self.place.keep_spare(&file).map_err(Fault::io("keeping", &file))?;
+        if !is_spare {
+            files::remove_gently(disk, &file)?;
+        }
+        files::remove_gently(disk, &image)
     }
 
     /// Makes images where installing would have to index more than `tail` bytes, so that the next start is quick.
@@ -141,20 +175,36 @@ impl Engine {
         Ok(SpaceReport { files, live })
     }
 
-    /// Whether the state takes too much of the disk for what is live in it: then a checkpoint lets go of files that
-    /// compaction replaced, and the older of the two kept checkpoints is given up.
-    pub fn is_over_space_budget(&self) -> bool {
+    /// Whether a checkpoint should be taken to let go of files that compaction replaced: they take too much of the disk
+    /// for what is live.
+    pub fn wants_space(&self) -> bool {
+        let (total, replaced) = self.space_estimate(&self.background.lock());
         let live = self.live_bytes();
+        replaced > live / 8 && total > (live / 100).saturating_mul(SPACE_PERCENT).max(SPACE_FLOOR)
+    }
+
+    /// Whether the older of the two kept checkpoints costs too much: the newest one then stands alone.
+    pub(super) fn is_short_of_space(&self, background: &Background) -> bool {
+        let (total, _) = self.space_estimate(background);
+        total > (self.live_bytes() / 100).saturating_mul(KEEP_PERCENT).max(SPACE_FLOOR)
+    }
+
+    /// Bytes of segment files on the disk, and how many of them are of generations that were replaced; from what is
+    /// known in memory.
+    fn space_estimate(&self, background: &Background) -> (u64, u64) {
         let present: u64 = self.segments.iter().map(|segment| segment.cut().length).sum();
-        // Generations that were replaced and that only checkpoints keep.
-        let replaced: u64 = self
-            .garbage
-            .lock()
-            .paths
-            .iter()
-            .filter_map(|path| self.environment.disk.metadata(path).ok())
-            .map(|metadata| metadata.allocated)
-            .sum();
-        present + replaced > live.saturating_mul(2).max(64 << 20)
+        let mut replaced: hashbrown::HashMap<PathBuf, u64, std::hash::RandomState> = hashbrown::HashMap::default();
+        for (path, bytes) in &self.garbage.lock().files {
+            replaced.insert(path.clone(), *bytes);
+        }
+        for checkpoint in &background.checkpoints {
+            for (segment, cut) in self.segments.iter().zip(checkpoint.segments.iter()) {
+                if cut.length > 0 && cut.generation != segment.cut().generation {
+                    replaced.insert(self.place.segment_path(segment.id(), cut.generation), cut.length);
+                }
+            }
+        }
+        let replaced = replaced.values().sum();
+        (present + replaced, replaced)
     }
 }

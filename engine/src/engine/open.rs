@@ -102,6 +102,7 @@ impl Engine {
             background: Mutex::new(Background { checkpoints, next_segment: 0 }),
             last_checkpoint: AtomicU64::new(manifest.instance.get()),
             garbage: Mutex::default(),
+            pending_cut: Mutex::default(),
             environment,
         };
         Ok((engine, Opened { manifest, log, writer }))
@@ -172,6 +173,7 @@ pub(crate) fn place(
         folder: Arc::new(directory.segments()),
         images: Arc::new(directory.images()),
         checkpoint: Arc::new(Mutex::new(checkpoint)),
+        spares: Arc::default(),
         seed: shape.seed,
         segments: shape.segments,
         capacity: (ADDRESS_BUDGET / u64::from(shape.segments)).min(MAX_SEGMENT_LEN),

@@ -97,6 +97,11 @@ impl Reader {
         Some(unsafe { std::slice::from_raw_parts(self.shared.backing.base().add(offset as usize), len) })
     }
 
+    /// How many readers and appenders the map has.
+    pub fn users(&self) -> usize {
+        Arc::strong_count(&self.shared)
+    }
+
     /// The file that is mapped.
     pub fn file(&self) -> &Arc<dyn DiskFile> {
         &self.shared.file

@@ -33,6 +33,24 @@ impl Installed {
     }
 }
 
+/// A generation that was replaced.
+pub(crate) struct Replaced {
+    /// Its number.
+    pub(crate) generation: Generation,
+    old: Option<Installed>,
+}
+
+impl Replaced {
+    /// Lets go of its map, outside of every lock: unmapping takes a while. Answers whether nobody reads the file any
+    /// more, so that it could be written over.
+    pub(crate) fn unmap(&mut self) -> bool {
+        let old = self.old.take();
+        let is_last = old.as_ref().is_some_and(|old| old.file().is_some_and(SegmentFile::has_one_reader));
+        drop(old);
+        is_last
+    }
+}
+
 /// Compacts a segment into this generation. `layout` is held during the swap, so that no cut sees half of it;
 /// `keep_old` is asked then whether a pinned cut needs the old generation. `pause` is called with the bytes
 /// copied since the last call, to throttle. Answers with the old generation, or `None` where another one came in between.
@@ -45,7 +63,7 @@ pub(crate) fn compact(
     layout: &Mutex<()>,
     keep_old: &dyn Fn() -> bool,
     pause: &dyn Fn(u64),
-) -> Result<Option<Generation>, Fault> {
+) -> Result<Option<Replaced>, Fault> {
     let Some(guard) = segment.lock_installed() else { return Ok(None) };
     let (place, generation, snapshot) =
         (guard.installed().place.clone(), guard.installed().generation, guard.installed().length());
@@ -87,6 +105,7 @@ pub(crate) fn compact(
         }
         pause(offset - start);
     }
+    drop(chunk);
     new.image_of_delta()?;
 
     // What came meanwhile, tombstones too.
@@ -104,10 +123,11 @@ pub(crate) fn compact(
             // Always after the segment's lock: a flush holds those of all segments when it takes this one. The guard
             // publishes where the segment stands when it goes, so it goes first.
             let no_cut = layout.lock();
-            guard.replace(new, keep_old());
+            let old = guard.replace(new, keep_old());
             drop(guard);
             drop(no_cut);
-            return Ok(Some(generation));
+            drop(file);
+            return Ok(Some(Replaced { generation, old }));
         }
         drop(guard);
         new.copy_records(&file, followed, tail)?;

@@ -44,6 +44,9 @@ pub(crate) struct Place {
     pub(crate) checkpoint: Arc<Mutex<Option<PathBuf>>>,
     pub(crate) seed: u64,
     pub(crate) segments: u16,
+    /// Files that no segment, checkpoint or reader needs: giving their blocks back and asking for new ones costs more
+    /// than writing over them.
+    pub(crate) spares: Arc<Mutex<Vec<PathBuf>>>,
     /// Addresses reserved for each segment, in bytes.
     pub(crate) capacity: u64,
 }
@@ -81,6 +84,29 @@ impl Place {
     }
 }
 
+/// Most files that are kept to be written over.
+const MAX_SPARES: usize = 8;
+/// Files longer than this are not worth keeping: they may wait long for a segment that needs so much.
+const MAX_SPARE_LEN: u64 = 64 << 20;
+
+impl Place {
+    /// Keeps a file to be written over, if there is room for it; answers whether it did. Nobody may read it any more.
+    pub(crate) fn keep_spare(&self, path: &Path) -> std::io::Result<bool> {
+        let disk = &self.environment.disk;
+        let metadata = disk.metadata(path)?;
+        let mut spares = self.spares.lock();
+        if spares.len() >= MAX_SPARES || metadata.links != 1 || metadata.len > MAX_SPARE_LEN {
+            return Ok(false);
+        }
+        // The end of a name says what becomes of it at the next start.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let spare = path.with_file_name(format!("spare-{name}"));
+        disk.rename(path, &spare)?;
+        spares.push(spare);
+        Ok(true)
+    }
+}
+
 /// Makes the file of a new generation, with room for `len` bytes of records.
 pub(super) fn create_file(
     place: &Place,
@@ -91,7 +117,16 @@ pub(super) fn create_file(
     let path = place.segment_path(id, generation);
     let disk = &place.environment.disk;
     let attempt = || -> std::io::Result<AppendMap> {
+        let spare = place.spares.lock().pop();
+        let had_spare = spare.is_some();
+        if let Some(spare) = spare {
+            // What it holds is beyond the new file's tail: nobody reads it.
+            disk.rename(&spare, &path)?;
+        }
         let file = match disk.open(&path, Open::CreateNew) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && had_spare => {
+                disk.open(&path, Open::ReadWrite)?
+            }
             // Left over from an attempt that the disk had no room for, or that a crash ended.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 disk.remove_file(&path)?;

@@ -48,6 +48,11 @@ impl SegmentFile {
         Ok(Some(record))
     }
 
+    /// Whether no other reader of the map is left besides this one and its appender.
+    pub(crate) fn has_one_reader(&self) -> bool {
+        self.reader.users() <= 2
+    }
+
     #[cold]
     pub(crate) fn damaged(&self, offset: u64, what: &str) -> Fault {
         Fault::corrupt(&self.path, offset, what)

@@ -91,7 +91,7 @@ impl Commands {
         let bulk_keys = if random.random_bool(0.4) { random.random_range(1..40) } else { 0 };
         Commands {
             runner: TestRunner::new_with_rng(Config::default(), rng),
-            strategy: strategies::command().boxed(),
+            strategy: strategies::command().prop_filter("nothing else can be logged", Command::is_flat).boxed(),
             bulk_keys,
         }
     }

@@ -68,6 +68,9 @@ impl Connection {
         if command.is_read_only() {
             return self.begin_read(command, shape);
         }
+        if !command.is_flat() {
+            return self.reply(|writer| writer.error("ERR a transaction cannot hold another one"));
+        }
         if let Err(refusal) = self.context.server.replica.admit(command.only_deletes()) {
             return self.reply(|writer| writer.error(refusal_text(&refusal)));
         }

@@ -122,7 +122,7 @@ impl World {
             let generation = self.engine.new_generation();
             let is_pinned = || !self.pins.is_empty();
             if let Some(old) = compact(segment, generation, &self.engine.layout, &is_pinned, &|_| ()).unwrap() {
-                self.engine.garbage.lock().push(self.engine.place.segment_path(segment.id(), old));
+                self.engine.garbage.lock().push(self.engine.place.segment_path(segment.id(), old.generation), 0);
             }
         }
     }
@@ -152,6 +152,7 @@ impl World {
             let totals = &mut all[hash.segment(3).index()];
             totals.live_records += 1;
             totals.live_bytes += record_len(key.len(), version.value.len());
+            totals.expiring_records += u64::from(version.expires_at_ms != 0);
             totals.digest = totals.digest.wrapping_add(content_digest(key, &content, hash.get()));
         }
         all

@@ -43,6 +43,7 @@ pub(super) fn place(environment: &crate::env::Environment, root: &Path) -> Place
         environment: environment.clone(),
         folder: folder("segments"),
         images: folder("images"),
+        spares: Arc::default(),
         checkpoint: Arc::default(),
         seed: SEED,
         segments: 1,

@@ -53,7 +53,7 @@ impl Connection {
     }
 
     /// Whether requests on the state can begin; where not, the request begins when they can.
-    fn is_serving(&mut self, request: impl FnOnce() -> Request) -> bool {
+    pub(super) fn is_serving(&mut self, request: impl FnOnce() -> Request) -> bool {
         if !self.context.is_serving.get() {
             self.operation = Some(operation::when_serving(self.context.server.phase.clone(), request()));
         }

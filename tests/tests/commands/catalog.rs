@@ -72,7 +72,7 @@ const KEYS: &[(&str, &str)] = &[
     ("EXPIRE c 100", ":1"),
     ("EXPIRE c 200 NX", ":0"),
     ("EXPIRE c 50 GT", ":0"),
-    ("EXPIRE c 50 LT XX", ":1"),
+    ("EXPIRE c 50 LT", ":1"),
     ("EXPIRE none 100", ":0"),
     ("TTL c", ":50"),
     ("PEXPIRE c 100000", ":1"),

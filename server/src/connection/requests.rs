@@ -138,6 +138,10 @@ impl Connection {
                 self.ok();
                 self.is_closing = true;
             }
+            // As with HELLO: what is still to be answered was asked in the old version.
+            ConnectionRequest::Reset if !self.waiting.is_empty() => {
+                self.held = Some(Request::Connection(ConnectionRequest::Reset));
+            }
             ConnectionRequest::Reset => {
                 self.session = Session::new(self.session.id);
                 self.reply(|writer| writer.simple("RESET"));

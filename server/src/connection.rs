@@ -239,7 +239,11 @@ impl Connection {
         match result {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(_)) => Poll::Ready(Err(End::Closed)),
-            Poll::Ready(Ok(())) if read == 0 => Poll::Ready(Err(End::Closed)),
+            Poll::Ready(Ok(())) if read == 0 => {
+                // All complete requests have begun, or nothing would be read: what is left is to answer them.
+                self.is_closing = true;
+                Poll::Ready(Ok(()))
+            }
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
         }
     }

@@ -7,7 +7,7 @@ use crate::information;
 use crate::redis::{CommandSpec, ConnectionRequest, Flags, Hello, Request, Shape, catalog, encode_reply, transaction};
 use crate::resp::{Frame, ProtocolVersion, ReplyWriter};
 use bytes::Bytes;
-use skink_engine::command::{Command, Footprint, Precondition};
+use skink_engine::command::{Command, CommandError, Footprint, MAX_KEY_LEN, Precondition};
 use skink_engine::evaluate::Context;
 use skink_engine::position::Revision;
 use std::rc::Rc;
@@ -98,7 +98,7 @@ impl Connection {
         let now_ms = replica.read_time_ms();
         let mut writer = ReplyWriter::new(&mut self.output, self.version);
         let result = match (&command, &shape) {
-            (Command::Read { key }, Shape::Value) if key.len() <= skink_engine::command::MAX_KEY_LEN => {
+            (Command::Read { key }, Shape::Value) if key.len() <= MAX_KEY_LEN => {
                 engine.read(key, now_ms, |stored| writer.optional_bulk(stored.map(|stored| stored.value)))
             }
             // Over everything, but inside a transaction: no command may be in flight.
@@ -290,6 +290,11 @@ impl Connection {
     fn watch(&mut self, keys: Vec<Bytes>) {
         if self.session.queued.is_some() {
             return self.reply(|writer| writer.error("ERR WATCH inside MULTI is not allowed"));
+        }
+        // They are kept until EXEC, so that their number and their lengths are bounded.
+        if let Some(longest) = keys.iter().map(Bytes::len).max().filter(|len| *len > MAX_KEY_LEN) {
+            let error = CommandError::KeyTooLong { len: longest, max: MAX_KEY_LEN };
+            return self.reply(|writer| writer.error(format!("ERR {error}")));
         }
         let again = keys.clone();
         if !self.is_drained(|| Request::Connection(ConnectionRequest::Watch(again))) {

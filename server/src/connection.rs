@@ -22,7 +22,7 @@ use crate::resp::{ProtocolVersion, ReplyWriter, RequestDecoder, RequestLimits};
 use bytes::{Buf, Bytes, BytesMut};
 use operation::{Operation, OperationResult};
 use session::Session;
-use skink_replication::batch::Refusal;
+use skink_replication::batch::{Refusal, max_len};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -266,7 +266,7 @@ impl Connection {
 
 /// What a command and its arguments may take in all: a batch of it must fit a log file.
 fn max_request_len(context: &ThreadContext) -> usize {
-    context.server.replica.engine().log_files().max_body_len() / 2
+    max_len(context.server.replica.engine().log_files().max_body_len())
 }
 
 fn refusal_text(refusal: &Refusal) -> String {

@@ -195,6 +195,17 @@ impl Server {
         Ok(())
     }
 
+    /// Starts it again after its end, and kills it after so long, however far it has got.
+    ///
+    /// # Panics
+    /// It still runs.
+    pub fn kill9_while_starting(&mut self, after: Duration) {
+        assert!(!self.is_alive(), "the server still runs");
+        self.child = process(&self.data, &self.log, &self.options);
+        std::thread::sleep(after);
+        self.kill9();
+    }
+
     /// A number of INFO.
     ///
     /// # Panics
@@ -262,10 +273,9 @@ pub struct Refusal {
     pub text: String,
 }
 
-fn spawn(data: &Path, log: &Path, options: &[String]) -> Result<(Child, String), Refusal> {
+fn process(data: &Path, log: &Path, options: &[String]) -> Child {
     let stderr = OpenOptions::new().create(true).append(true).open(log).expect("a file for the log");
-    let before = stderr.metadata().expect("a file has metadata").len() as usize;
-    let mut child = Command::new(binary::skink())
+    let child = Command::new(binary::skink())
         .arg("serve")
         .arg("--data")
         .arg(data)
@@ -277,6 +287,12 @@ fn spawn(data: &Path, log: &Path, options: &[String]) -> Result<(Child, String),
         .spawn()
         .expect("skink can be run");
     watchdog::adopt(Pid::from_child(&child));
+    child
+}
+
+fn spawn(data: &Path, log: &Path, options: &[String]) -> Result<(Child, String), Refusal> {
+    let before = std::fs::metadata(log).map_or(0, |metadata| metadata.len() as usize);
+    let mut child = process(data, log, options);
     let line = ready_line(child.stdout.take().expect("stdout is a pipe"));
     if let Some(address) = line.as_deref().and_then(address_in) {
         return Ok((child, address.to_string()));

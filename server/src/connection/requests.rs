@@ -68,6 +68,11 @@ impl Connection {
         if command.is_read_only() {
             return self.begin_read(command, shape);
         }
+        let (size, max) = (command.size(), max_request_len(&self.context));
+        if size > max {
+            let error = format!("ERR the command takes {size} bytes in the log; at most {max} are allowed");
+            return self.reply(|writer| writer.error(error));
+        }
         if let Err(refusal) = self.context.server.replica.admit(command.only_deletes()) {
             return self.reply(|writer| writer.error(refusal_text(&refusal)));
         }

@@ -127,8 +127,8 @@ fn nothing_deleted_comes_back() {
     for _ in 0..8 {
         let ms = random.random_range(20..500);
         std::thread::scope(|scope| {
-            let address = server.address().to_string();
-            scope.spawn(|| clients[0].run(&address));
+            let (address, client) = (server.address().to_string(), &mut clients[0]);
+            scope.spawn(move || client.run(&address));
             std::thread::sleep(Duration::from_millis(ms));
             server.kill9();
         });
@@ -152,7 +152,8 @@ fn a_kill_during_the_replay_loses_nothing() {
     std::thread::scope(|scope| {
         let address = server.address().to_string();
         for client in &mut clients {
-            scope.spawn(|| client.run(&address));
+            let address = address.clone();
+            scope.spawn(move || client.run(&address));
         }
         std::thread::sleep(Duration::from_millis(1500));
         server.kill9();
@@ -187,7 +188,8 @@ fn a_stop_under_load_leaves_nothing_to_replay() {
         std::thread::scope(|scope| {
             let address = server.address().to_string();
             for client in &mut clients {
-                scope.spawn(|| client.run(&address));
+                let address = address.clone();
+            scope.spawn(move || client.run(&address));
             }
             std::thread::sleep(Duration::from_millis(300));
             server.stop();

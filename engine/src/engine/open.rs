@@ -123,7 +123,10 @@ fn create(
         return refuse("the length of log files must be a multiple of 4096, at least 32768");
     }
     if u64::from(options.max_value_len) + (1 << 16) > options.log_file_len - 4 * BLOCK as u64 {
-        return refuse("the longest value must fit a log file (log.file_mb) with 80 KiB to spare");
+        return refuse(
+            "the longest value must fit a log file with 80 KiB to spare: \
+             make log files longer (--log-file-mb) or the longest value shorter (--max-value-mb)",
+        );
     }
     let shape = Shape {
         cluster: (environment.random)(),

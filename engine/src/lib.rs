@@ -1,8 +1,8 @@
 //! The storage engine of Skink: the state of one replica on one data directory.
 //!
-//! From the inside out: [`command`] says what can be asked and [`evaluate`] what it means; [`segment`] files hold
+//! From the inside out: [`command`] says what can be asked and [`evaluate`] what it means; segment files hold
 //! the state, [`log`] what is not in a checkpoint yet; [`engine`] puts them together on a data [`directory`].
-//! Everything reaches the disk through [`env`]. Nothing here knows of networks, replicas or protocols.
+//! Everything reaches the disk through [`env`](mod@env). Nothing here knows of networks, replicas or protocols.
 
 pub mod catalog;
 pub mod command;

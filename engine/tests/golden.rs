@@ -3,6 +3,7 @@
 //! The fixtures in `tests/golden` are a data directory and a log, without the zeros at the ends of the preallocated
 //! files. After a deliberate change of a format `SKINK_REGENERATE_GOLDEN=1 cargo test --workspace --test golden written`
 //! writes them anew. Old ones must stay readable, so that is a new folder next to this version's.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
 use skink_engine::command::{Command, Condition, Expiry, ExpiryRule, Put, PutMode, Range, RangeQuery, Reply};

@@ -2,6 +2,7 @@
 //!
 //! After a deliberate change, `SKINK_REGENERATE_GOLDEN=1 cargo test --workspace --test golden written` writes the
 //! fixtures anew. Of what is compressed only the reading is tested: another version of zstd may compress otherwise.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
 use skink_engine::command::{

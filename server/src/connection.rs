@@ -146,7 +146,7 @@ impl Connection {
             }
             Ok(None) => false,
             Err(error) => {
-                self.reply(|writer| writer.error(&error));
+                self.reply(|writer| writer.error(error));
                 self.is_closing = true;
                 false
             }

@@ -158,7 +158,7 @@ impl ShowTopic {
     }
 }
 
-/// Parses statements, separated by `;`. [`Statement::Begin`] and [`Statement::Commit`] stay as they are: see [`group`].
+/// Parses statements, separated by `;`. [`Statement::Begin`] and [`Statement::Commit`] stay as they are: see [`group`](fn@group).
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
@@ -167,7 +167,7 @@ pub fn parse(text: &[u8], limits: Limits) -> Result<Vec<Statement>, StatementErr
     Ok(located.into_iter().map(|located| located.statement).collect())
 }
 
-/// Parses a whole text, in which every `BEGIN` has its `COMMIT` or `ROLLBACK`: [`parse`] and [`group`] in one.
+/// Parses a whole text, in which every `BEGIN` has its `COMMIT` or `ROLLBACK`: [`parse`] and [`group`](fn@group) in one.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.

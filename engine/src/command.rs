@@ -361,15 +361,23 @@ impl Command {
         Footprint::Keys
     }
 
-    /// Bytes of keys and values that the command carries, for limits and batch sizes.
+    /// Bytes that the command takes in the log at most, encoded and with its keys' digests, for limits and batch sizes.
+    ///
+    /// A length or a number takes up to 10 bytes, a tag one, a digest 6: what is added to the bytes of keys and
+    /// values is the sum of those, rounded up.
     pub fn size(&self) -> usize {
-        let keys_len = |keys: &[Bytes]| keys.iter().map(|key| key.len() + 8).sum::<usize>();
-        16 + match self {
-            Command::Put(put) => put.key.len() + put.value.len(),
-            Command::PutMany { entries, .. } => entries.iter().map(|(key, value)| key.len() + value.len() + 8).sum(),
+        let keys_len = |keys: &[Bytes]| keys.iter().map(|key| key.len() + 12).sum::<usize>();
+        let condition_len = |condition: &Option<Condition>| match condition {
+            Some(Condition::ValueIs(value)) => value.len() + 16,
+            Some(Condition::RevisionIs(_)) => 16,
+            None => 0,
+        };
+        32 + match self {
+            Command::Put(put) => put.key.len() + put.value.len() + condition_len(&put.condition),
+            Command::Delete { key, condition } => key.len() + condition_len(condition),
+            Command::PutMany { entries, .. } => entries.iter().map(|(key, value)| key.len() + value.len() + 16).sum(),
             Command::Append { key, bytes } | Command::WritePart { key, bytes, .. } => key.len() + bytes.len(),
-            Command::Delete { key, .. }
-            | Command::Increment { key, .. }
+            Command::Increment { key, .. }
             | Command::SetExpiry { key, .. }
             | Command::Read { key }
             | Command::Length { key }
@@ -383,7 +391,7 @@ impl Command {
             Command::Scan { pattern, .. } => pattern.as_ref().map_or(0, Pattern::len),
             Command::Count | Command::Flush => 0,
             Command::Transaction(transaction) => {
-                transaction.preconditions.iter().map(|precondition| precondition.key.len() + 16).sum::<usize>()
+                transaction.preconditions.iter().map(|precondition| precondition.key.len() + 24).sum::<usize>()
                     + transaction.commands.iter().map(Command::size).sum::<usize>()
             }
         }

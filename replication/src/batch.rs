@@ -16,6 +16,15 @@ pub const MAX_COMMANDS: usize = Revision::MAX_BATCH_COMMANDS;
 /// Longest plain payload that is decoded, in bytes; what one log file can hold is less.
 const MAX_PLAIN_LEN: usize = 1 << 30;
 
+/// Bytes of a batch's header in the log, and of what frames it, at most.
+const HEADER_ROOM: usize = 1024;
+
+/// What the commands of a batch may measure in all, by [`Command::size`], where a frame's body in the log has at most
+/// so many bytes: such a batch fits the log, and can be decoded.
+pub fn max_len(max_body_len: usize) -> usize {
+    max_body_len.min(MAX_PLAIN_LEN) - HEADER_ROOM
+}
+
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 

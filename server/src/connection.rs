@@ -22,7 +22,7 @@ use crate::resp::{ProtocolVersion, ReplyWriter, RequestDecoder, RequestLimits};
 use bytes::{Buf, Bytes, BytesMut};
 use operation::{Operation, OperationResult};
 use session::Session;
-use skink_replication::batch::Refusal;
+use skink_replication::batch::{Refusal, max_len};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -231,7 +231,12 @@ impl Connection {
         self.input.reserve(room);
         match tokio_util::io::poll_read_buf(Pin::new(&mut self.socket), context, &mut self.input) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(End::Closed)),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(End::Closed)),
+            Poll::Ready(Ok(0)) => {
+                // All complete requests have begun, or nothing would be read: what is left is to answer them.
+                self.is_closing = true;
+                Poll::Ready(Ok(()))
+            }
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
         }
     }
@@ -254,7 +259,7 @@ impl Connection {
 
 /// What a command and its arguments may take in all: a batch of it must fit a log file.
 fn max_request_len(context: &ThreadContext) -> usize {
-    context.server.replica.engine().log_files().max_body_len() / 2
+    max_len(context.server.replica.engine().log_files().max_body_len())
 }
 
 fn refusal_text(refusal: &Refusal) -> String {

@@ -9,7 +9,7 @@
 
 use skink_engine::command::Command;
 use skink_engine::command::Reply;
-use skink_replication::batch::{BatchEncoder, BatchOutcome, LocalBatch, LocalCommand, Refusal};
+use skink_replication::batch::{BatchEncoder, BatchOutcome, LocalBatch, LocalCommand, Refusal, max_len};
 use skink_replication::replica::Replica;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -67,6 +67,8 @@ struct State {
 pub struct Proxy {
     id: u32,
     replica: Arc<Replica>,
+    /// What fits the log; no command is longer.
+    max_batch_len: usize,
     state: RefCell<State>,
     has_pending: Notify,
     outcomes: mpsc::UnboundedSender<BatchOutcome>,
@@ -76,7 +78,9 @@ impl Proxy {
     /// The proxy with this number, and the channel on which outcomes of its batches come; for [`Proxy::run`].
     pub fn new(id: u32, replica: Arc<Replica>) -> (Rc<Proxy>, mpsc::UnboundedReceiver<BatchOutcome>) {
         let (outcomes, receiver) = mpsc::unbounded_channel();
-        let proxy = Proxy { id, replica, state: RefCell::default(), has_pending: Notify::new(), outcomes };
+        let max_batch_len = max_len(replica.engine().log_files().max_body_len());
+        let proxy =
+            Proxy { id, replica, max_batch_len, state: RefCell::default(), has_pending: Notify::new(), outcomes };
         (Rc::new(proxy), receiver)
     }
 
@@ -96,8 +100,12 @@ impl Proxy {
         while state.in_flight.len() < MAX_IN_FLIGHT && !state.pending.is_empty() {
             let (mut commands, mut owners, mut bytes) = (Vec::new(), Vec::new(), 0);
             while commands.len() < MAX_BATCH_COMMANDS && bytes < MAX_BATCH_BYTES {
+                let next_len = state.pending.front().map_or(0, |(local, _)| local.command.size());
+                if !commands.is_empty() && bytes + next_len > self.max_batch_len {
+                    break;
+                }
                 let Some((local, owner)) = state.pending.pop_front() else { break };
-                bytes += local.command.size();
+                bytes += next_len;
                 commands.push(local);
                 owners.push(owner);
             }

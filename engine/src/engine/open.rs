@@ -60,19 +60,18 @@ impl Engine {
     /// The directory can't be used, is damaged, or the disk fails.
     pub fn open(environment: Environment, root: &Path, options: EngineOptions) -> Result<(Engine, Opened), Fault> {
         let (directory, format) = Directory::take(&environment, root)?;
-        let (format, writer) = match format {
+        let (format, log_files, writer) = match format {
             Some(format) if format.is_complete => {
                 directory.check_folders(&environment)?;
                 directory.sync_names(&environment)?;
-                (format, None)
+                (format, Arc::new(log_files(&environment, &directory, &format)), None)
             }
             _ => {
-                let (format, writer) = create(&environment, &directory, options)?;
-                (format, Some(writer))
+                let (format, log_files, writer) = create(&environment, &directory, options)?;
+                (format, log_files, Some(writer))
             }
         };
         directory.renew_images(&environment)?;
-        let log_files = Arc::new(log_files(&environment, &directory, &format));
         let (checkpoints, manifest) = checkpoints(&environment, &directory, &format)?;
         let newest = checkpoints.last().map(|checkpoint| checkpoint.folder.clone());
         let place = place(&environment, &directory, &format.shape, newest);
@@ -109,12 +108,13 @@ impl Engine {
     }
 }
 
-/// Makes a new data directory, with a checkpoint of the empty state.
+/// Makes a new data directory, with a checkpoint of the empty state. The log's writer and everybody else must share
+/// the log's files, which know what is being made and what is in use.
 fn create(
     environment: &Environment,
     directory: &Directory,
     options: EngineOptions,
-) -> Result<(Format, LogWriter), Fault> {
+) -> Result<(Format, Arc<LogFiles>, LogWriter), Fault> {
     let refuse = |what: &str| Err(Fault::Refused(what.to_string()));
     if !(1..=MAX_SEGMENTS).contains(&options.segments) {
         return refuse("the number of segments must be 1 to 4096");
@@ -123,7 +123,10 @@ fn create(
         return refuse("the length of log files must be a multiple of 4096, at least 32768");
     }
     if u64::from(options.max_value_len) + (1 << 16) > options.log_file_len - 4 * BLOCK as u64 {
-        return refuse("the longest value must fit a log file (log.file_mb) with 80 KiB to spare");
+        return refuse(
+            "the longest value must fit a log file with 80 KiB to spare: \
+             make log files longer (--log-file-mb) or the longest value shorter (--max-value-mb)",
+        );
     }
     let shape = Shape {
         cluster: (environment.random)(),
@@ -137,7 +140,8 @@ fn create(
     directory.write_format(environment, &format)?;
     directory.sync_names_above(environment)?;
     directory.make_folders(environment)?;
-    let writer = LogWriter::create(Arc::new(log_files(environment, directory, &format)))?;
+    let log_files = Arc::new(log_files(environment, directory, &format));
+    let writer = LogWriter::create(Arc::clone(&log_files))?;
     let manifest = Manifest {
         shape,
         instance: Instance::ZERO,
@@ -154,7 +158,7 @@ fn create(
     files::write_atomically(disk, &Manifest::path(&folder), &manifest.encode())?;
     format.is_complete = true;
     directory.write_format(environment, &format)?;
-    Ok((format, writer))
+    Ok((format, log_files, writer))
 }
 
 fn log_files(environment: &Environment, directory: &Directory, format: &Format) -> LogFiles {

@@ -7,7 +7,7 @@ use crate::information;
 use crate::redis::{CommandSpec, ConnectionRequest, Flags, Hello, Request, Shape, catalog, encode_reply, transaction};
 use crate::resp::{Frame, ProtocolVersion, ReplyWriter};
 use bytes::Bytes;
-use skink_engine::command::{Command, Footprint, Precondition};
+use skink_engine::command::{Command, CommandError, Footprint, MAX_KEY_LEN, Precondition};
 use skink_engine::evaluate::Context;
 use skink_engine::position::Revision;
 use std::rc::Rc;
@@ -53,7 +53,7 @@ impl Connection {
     }
 
     /// Whether requests on the state can begin; where not, the request begins when they can.
-    fn is_serving(&mut self, request: impl FnOnce() -> Request) -> bool {
+    pub(super) fn is_serving(&mut self, request: impl FnOnce() -> Request) -> bool {
         if !self.context.is_serving.get() {
             self.operation = Some(operation::when_serving(self.context.server.phase.clone(), request()));
         }
@@ -70,6 +70,11 @@ impl Connection {
         }
         if !command.is_flat() {
             return self.reply(|writer| writer.error("ERR a transaction cannot hold another one"));
+        }
+        let (size, max) = (command.size(), max_request_len(&self.context));
+        if size > max {
+            let error = format!("ERR the command takes {size} bytes in the log; at most {max} are allowed");
+            return self.reply(|writer| writer.error(error));
         }
         if let Err(refusal) = self.context.server.replica.admit(command.only_deletes()) {
             return self.reply(|writer| writer.error(refusal_text(&refusal)));
@@ -101,7 +106,7 @@ impl Connection {
         let now_ms = replica.read_time_ms();
         let mut writer = ReplyWriter::new(&mut self.output, self.version);
         let result = match (&command, &shape) {
-            (Command::Read { key }, Shape::Value) if key.len() <= skink_engine::command::MAX_KEY_LEN => {
+            (Command::Read { key }, Shape::Value) if key.len() <= MAX_KEY_LEN => {
                 engine.read(key, now_ms, |stored| writer.optional_bulk(stored.map(|stored| stored.value)))
             }
             // Over everything, but inside a transaction: no command may be in flight.
@@ -140,6 +145,10 @@ impl Connection {
             ConnectionRequest::Quit => {
                 self.ok();
                 self.is_closing = true;
+            }
+            // As with HELLO: what is still to be answered was asked in the old version.
+            ConnectionRequest::Reset if !self.waiting.is_empty() => {
+                self.held = Some(Request::Connection(ConnectionRequest::Reset));
             }
             ConnectionRequest::Reset => {
                 self.session = Session::new(self.session.id);
@@ -289,6 +298,11 @@ impl Connection {
     fn watch(&mut self, keys: Vec<Bytes>) {
         if self.session.queued.is_some() {
             return self.reply(|writer| writer.error("ERR WATCH inside MULTI is not allowed"));
+        }
+        // They are kept until EXEC, so that their number and their lengths are bounded.
+        if let Some(longest) = keys.iter().map(Bytes::len).max().filter(|len| *len > MAX_KEY_LEN) {
+            let error = CommandError::KeyTooLong { len: longest, max: MAX_KEY_LEN };
+            return self.reply(|writer| writer.error(format!("ERR {error}")));
         }
         let again = keys.clone();
         if !self.is_drained(|| Request::Connection(ConnectionRequest::Watch(again))) {

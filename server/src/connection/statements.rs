@@ -34,6 +34,10 @@ impl Connection {
                     writer.error("ERR READ WHERE and COUNT must be sent in a text of their own");
                 });
             }
+            // A statement at a time can wait for the replica to serve: all of them wait here, or not at all.
+            if !self.is_serving(|| Request::Connection(ConnectionRequest::Statement { text, rows })) {
+                return;
+            }
             let count = statements.len();
             self.reply(|writer| writer.array(count));
             for statement in statements {

@@ -116,6 +116,13 @@ fn nothing_acknowledged_is_lost_where_files_change_all_the_time() {
 }
 
 #[test]
+fn the_first_run_of_a_data_directory_loses_nothing() {
+    for _ in 0..5 {
+        rounds("the_first_run_of_a_data_directory_loses_nothing", SMALL_FILES, Mix::Long, 2, 1);
+    }
+}
+
+#[test]
 fn nothing_deleted_comes_back() {
     // One client, as a flush concerns all; the shared counter is its own business.
     let test = "nothing_deleted_comes_back";
@@ -189,7 +196,7 @@ fn a_stop_under_load_leaves_nothing_to_replay() {
             let address = server.address().to_string();
             for client in &mut clients {
                 let address = address.clone();
-            scope.spawn(move || client.run(&address));
+                scope.spawn(move || client.run(&address));
             }
             std::thread::sleep(Duration::from_millis(300));
             server.stop();

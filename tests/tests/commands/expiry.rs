@@ -32,7 +32,6 @@ fn keys_expire_and_are_swept() {
     check(&mut connection, &[("GET soon", "nil"), ("EXISTS soon stays later", ":2")]);
     let left: i64 = redis::cmd("TTL").arg("later").query(&mut connection).unwrap();
     assert!((1..=1000).contains(&left), "{left}");
-    
 }
 
 #[test]

@@ -56,10 +56,20 @@ impl Mailbox {
     }
 }
 
+/// A batch that was handed in.
+struct InFlight {
+    /// Who gets the replies, one for each command.
+    owners: Vec<Rc<Mailbox>>,
+    /// What came of it, where an earlier batch has no outcome yet.
+    outcome: Option<BatchOutcome>,
+}
+
 #[derive(Default)]
 struct State {
     pending: VecDeque<(LocalCommand, Rc<Mailbox>)>,
-    in_flight: VecDeque<Vec<Rc<Mailbox>>>,
+    in_flight: VecDeque<InFlight>,
+    /// Number of the first batch in flight.
+    first: u64,
     encoder: BatchEncoder,
 }
 
@@ -71,12 +81,12 @@ pub struct Proxy {
     max_batch_len: usize,
     state: RefCell<State>,
     has_pending: Notify,
-    outcomes: mpsc::UnboundedSender<BatchOutcome>,
+    outcomes: mpsc::UnboundedSender<(u64, BatchOutcome)>,
 }
 
 impl Proxy {
     /// The proxy with this number, and the channel on which outcomes of its batches come; for [`Proxy::run`].
-    pub fn new(id: u32, replica: Arc<Replica>) -> (Rc<Proxy>, mpsc::UnboundedReceiver<BatchOutcome>) {
+    pub fn new(id: u32, replica: Arc<Replica>) -> (Rc<Proxy>, mpsc::UnboundedReceiver<(u64, BatchOutcome)>) {
         let (outcomes, receiver) = mpsc::unbounded_channel();
         let max_batch_len = max_len(replica.engine().log_files().max_body_len());
         let proxy =
@@ -112,30 +122,41 @@ impl Proxy {
             let engine = self.replica.engine();
             let (content, payload) = state.encoder.encode(&commands, |key| engine.hash(key));
             let time_ms = engine.environment().clock.now_ms();
-            state.in_flight.push_back(owners);
+            let number = state.first + state.in_flight.len() as u64;
+            state.in_flight.push_back(InFlight { owners, outcome: None });
             let outcomes = self.outcomes.clone();
             let batch = LocalBatch { proxy: self.id, time_ms, commands, content, payload };
-            self.replica.submit(batch, Box::new(move |outcome| drop(outcomes.send(outcome))));
+            self.replica.submit(batch, Box::new(move |outcome| drop(outcomes.send((number, outcome)))));
         }
     }
 
-    fn complete(&self, outcome: BatchOutcome) {
-        let Some(owners) = self.state.borrow_mut().in_flight.pop_front() else { return };
-        match outcome {
-            Ok(replies) => owners.iter().zip(replies).for_each(|(owner, reply)| owner.put(Ok(reply))),
-            Err(refusal) => owners.iter().for_each(|owner| owner.put(Err(refusal.clone()))),
+    /// Takes a batch's outcome. Outcomes come in any order: what is refused while the replica stops is refused at once,
+    /// before what was handed in earlier is executed. Replies go out in the order of the batches.
+    fn complete(&self, number: u64, outcome: BatchOutcome) {
+        let state = &mut *self.state.borrow_mut();
+        let at = number.checked_sub(state.first).and_then(|at| usize::try_from(at).ok());
+        if let Some(batch) = at.and_then(|at| state.in_flight.get_mut(at)) {
+            batch.outcome = Some(outcome);
+        }
+        while let Some(outcome) = state.in_flight.front_mut().and_then(|batch| batch.outcome.take()) {
+            let Some(InFlight { owners, .. }) = state.in_flight.pop_front() else { return };
+            state.first += 1;
+            match outcome {
+                Ok(replies) => owners.iter().zip(replies).for_each(|(owner, reply)| owner.put(Ok(reply))),
+                Err(refusal) => owners.iter().for_each(|owner| owner.put(Err(refusal.clone()))),
+            }
         }
     }
 
     /// Sends batches and hands out replies, until the thread ends.
-    pub async fn run(self: Rc<Self>, mut outcomes: mpsc::UnboundedReceiver<BatchOutcome>) {
+    pub async fn run(self: Rc<Self>, mut outcomes: mpsc::UnboundedReceiver<(u64, BatchOutcome)>) {
         loop {
             tokio::select! {
                 outcome = outcomes.recv() => {
-                    let Some(outcome) = outcome else { return };
-                    self.complete(outcome);
-                    while let Ok(outcome) = outcomes.try_recv() {
-                        self.complete(outcome);
+                    let Some((number, outcome)) = outcome else { return };
+                    self.complete(number, outcome);
+                    while let Ok((number, outcome)) = outcomes.try_recv() {
+                        self.complete(number, outcome);
                     }
                     // Connections whose replies came get to send their next commands first.
                     tokio::task::yield_now().await;

@@ -256,8 +256,10 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         watchdog::forget(Pid::from_child(&self.child));
-        if std::thread::panicking() {
-            let log = self.log();
+        let log = self.log();
+        if !std::thread::panicking() {
+            assert!(!log.contains("panicked at"), "a thread of the server panicked:\n{log}");
+        } else {
             let start = log.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);
             eprintln!("the end of the server's log:\n{}", &log[start..]);
         }
@@ -281,6 +283,8 @@ fn process(data: &Path, log: &Path, options: &[String]) -> Child {
         .arg(data)
         .args(["--listen", "127.0.0.1:0", "--log", "info"])
         .args(options)
+        // The message is enough, and the log is read by people.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)

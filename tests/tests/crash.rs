@@ -116,6 +116,13 @@ fn nothing_acknowledged_is_lost_where_files_change_all_the_time() {
 }
 
 #[test]
+fn the_first_run_of_a_data_directory_loses_nothing() {
+    for _ in 0..5 {
+        rounds("the_first_run_of_a_data_directory_loses_nothing", SMALL_FILES, Mix::Long, 2, 1);
+    }
+}
+
+#[test]
 fn nothing_deleted_comes_back() {
     // One client, as a flush concerns all; the shared counter is its own business.
     let test = "nothing_deleted_comes_back";

@@ -63,9 +63,7 @@ fn the_longest_value_fits_the_smallest_log_files_that_are_accepted_for_it() {
     let _watchdog = Watchdog::minutes(5, "the_longest_value_fits_the_smallest_log_files_that_are_accepted_for_it");
     let folder = tempfile::tempdir().unwrap();
     let mut accepted = 0;
-    for (log_file_mb, max_value_mb) in
-        [("1", "1"), ("2", "1"), ("3", "1"), ("4", "2"), ("5", "2"), ("17", "16"), ("34", "16")]
-    {
+    for (log_file_mb, max_value_mb) in [("1", "1"), ("2", "1"), ("3", "1"), ("5", "4")] {
         let data = folder.path().join(format!("{log_file_mb}-{max_value_mb}"));
         let options = ["--log-file-mb", log_file_mb, "--max-value-mb", max_value_mb];
         let mut server = match Server::try_on(&data, &options) {
@@ -82,10 +80,10 @@ fn the_longest_value_fits_the_smallest_log_files_that_are_accepted_for_it() {
         assert_eq!(wire.call(&[b"SET", b"k", &value]), b"+OK\r\n", "{options:?}");
         // Small ones and long ones, from several connections, so that they share batches.
         std::thread::scope(|scope| {
-            for _ in 0..3 {
+            for _ in 0..2 {
                 scope.spawn(|| {
                     let mut wire = server.wire();
-                    for round in 0..3 {
+                    for round in 0..2 {
                         for len in [10_usize, value.len() - 100_000, 1000, value.len(), value.len() / 2, value.len()] {
                             wire.send(&request(&[b"SET", &key, &value[..len]]));
                             wire.send(&request(&[b"SET", format!("key{round}").as_bytes(), &value[..len / 2]]));
@@ -101,7 +99,7 @@ fn the_longest_value_fits_the_smallest_log_files_that_are_accepted_for_it() {
         server.restart();
         assert!(server.wire().call(&[b"GET", &key]).ends_with(&[&value[..], b"\r\n"].concat()), "{options:?}");
     }
-    assert!(accepted > 2);
+    assert!(accepted > 1);
 }
 
 #[test]

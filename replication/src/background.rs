@@ -231,7 +231,7 @@ impl Worker {
         if engine.expiring_count() == 0 {
             return Ok(());
         }
-        // The order's time, not the clock: what a sweep names has expired for every replica.
+        // A sweep checks each key again at its own time in the order: the clock only tells where to look.
         let now_ms = engine.environment().clock.now_ms();
         let (keys, cursor) = engine.expired_keys(self.sweep_cursor, now_ms, SWEEP_LOOK)?;
         self.sweep_cursor = cursor;
@@ -251,6 +251,7 @@ impl Worker {
         let segment = self.scrub_segment % engine.segment_count();
         self.scrub_segment = segment + 1;
         let bytes = engine.segment_cuts()[segment].length;
+        self.scrub_due = Instant::now() + Duration::from_secs_f64(bytes as f64 / rate as f64);
         if let Err(fault) = engine.scrub(segment) {
             tracing::error!(%fault, "the scrubber found damage: restore from a backup before it is needed");
             return match fault {
@@ -258,7 +259,6 @@ impl Worker {
                 fault => Err(fault),
             };
         }
-        self.scrub_due = Instant::now() + Duration::from_secs_f64(bytes as f64 / rate as f64);
         Ok(())
     }
 }

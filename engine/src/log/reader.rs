@@ -9,6 +9,7 @@ use super::frame::{FrameHead, FrameKind, HEAD_LEN};
 use crate::env::{BLOCK, DiskFile, Open};
 use crate::error::Fault;
 use crate::position::LogPosition;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// A frame that a scan found.
@@ -41,6 +42,47 @@ struct OpenFile {
     file: Arc<dyn DiskFile>,
     header: LogFileHeader,
     first: LogPosition,
+    /// Its length; shorter than it should be after a power cut while it was made.
+    len: u64,
+    window: RefCell<Window>,
+}
+
+/// Least and most bytes that are read at a time. Steps over long payloads read little, so that they are not read
+/// with the heads; short steps read more and more ahead.
+const MIN_WINDOW: u64 = 4 << 10;
+const MAX_WINDOW: u64 = 256 << 10;
+/// Steps up to this are short, in bytes.
+const SHORT_STEP: u64 = 16 << 10;
+
+/// What was read last of a file.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Fills `bytes` from an offset on; they are inside the file.
+    fn read(&mut self, open: &OpenFile, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+        let end = self.start + self.bytes.len() as u64;
+        if offset < self.start || offset + bytes.len() as u64 > end {
+            if bytes.len() as u64 >= MAX_WINDOW {
+                return open.file.read_exact_at(bytes, offset);
+            }
+            let is_near = offset >= self.start && offset < end + SHORT_STEP && end > 0;
+            let ahead = if is_near { (self.bytes.len() as u64 * 4).min(MAX_WINDOW) } else { MIN_WINDOW };
+            let len = ahead.max(bytes.len() as u64).min(open.len - offset);
+            self.bytes.resize(usize::try_from(len).map_err(std::io::Error::other)?, 0);
+            self.start = offset;
+            if let Err(error) = open.file.read_exact_at(&mut self.bytes, offset) {
+                self.bytes.clear();
+                return Err(error);
+            }
+        }
+        let at = (offset - self.start) as usize;
+        bytes.copy_from_slice(&self.bytes[at..at + bytes.len()]);
+        Ok(())
+    }
 }
 
 /// A place in the scan: frames before it are of complete writes.
@@ -58,7 +100,8 @@ impl LogFiles {
             Err(error) => return Err(Fault::io("opening", &path)(error)),
         };
         let header = self.header(file.as_ref(), first)?;
-        Ok(Some(OpenFile { file, header, first }))
+        let len = file.len().map_err(Fault::io("reading", &path))?;
+        Ok(Some(OpenFile { file, header, first, len, window: RefCell::default() }))
     }
 
     fn read_at(&self, open: &OpenFile, position: LogPosition, bytes: &mut [u8]) -> Result<bool, Fault> {
@@ -66,11 +109,12 @@ impl LogFiles {
         if offset + bytes.len() as u64 > self.options.file_len {
             return Ok(false);
         }
-        match open.file.read_exact_at(bytes, offset) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(Fault::io("reading", &self.path_of(open.first))(error)),
+        if offset + bytes.len() as u64 > open.len {
+            return Ok(false);
         }
+        let window = &mut *open.window.borrow_mut();
+        window.read(open, offset, bytes).map_err(Fault::io("reading", &self.path_of(open.first)))?;
+        Ok(true)
     }
 
     /// The frame head at a position, if one is there that belongs there.

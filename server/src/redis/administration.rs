@@ -98,7 +98,7 @@ const DEFAULT_SLOW_LOG_ENTRIES: usize = 10;
 fn slowlog_get(mut reader: ArgumentReader) -> Result<Request, RequestError> {
     let count = match reader.len() {
         0 => Some(DEFAULT_SLOW_LOG_ENTRIES),
-        _ => match reader.integer()? {
+        _ => match reader.integer().map_err(|_| RequestError::SlowLogCount)? {
             -1 => None,
             count => Some(usize::try_from(count).map_err(|_| RequestError::SlowLogCount)?),
         },

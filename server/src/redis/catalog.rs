@@ -14,7 +14,7 @@ pub fn reply(query: &CommandQuery) -> Frame {
         CommandQuery::List => Frame::Array(table::all().map(|spec| Frame::bulk(spec.name)).collect()),
         CommandQuery::Info(names) if names.is_empty() => reply(&CommandQuery::All),
         CommandQuery::Info(names) => {
-            Frame::Array(names.iter().map(|name| named(name).map_or(Frame::NullArray, info)).collect())
+            Frame::Array(names.iter().map(|name| named(name).map_or(Frame::Null, info)).collect())
         }
         CommandQuery::Docs(names) if names.is_empty() => Frame::Map(table::all().map(docs).collect()),
         // Names that are not there have no entry, as in Redis.

@@ -52,7 +52,7 @@ fn command_describes_commands() {
     let names = vec!["GET".into(), "nope".into(), "client|nope".into()];
     assert_eq!(
         catalog::reply(&CommandQuery::Info(names.clone())),
-        Frame::Array(vec![get, Frame::NullArray, Frame::NullArray])
+        Frame::Array(vec![get, Frame::Null, Frame::Null])
     );
     let docs = Frame::Map(vec![
         (Frame::bulk("summary"), Frame::bulk("Returns the value of a key.")),

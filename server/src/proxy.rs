@@ -18,8 +18,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, mpsc};
 
-/// Batches under way at the same time. Two keep the log busy while the next is made; more only make batches smaller.
-const MAX_IN_FLIGHT: usize = 3;
+/// Batches under way at the same time. All that wait for the log go out with its next write, so a low bound would leave
+/// commands behind that could go with it.
+const MAX_IN_FLIGHT: usize = 64;
 /// Commands in a batch, at most.
 const MAX_BATCH_COMMANDS: usize = 16_384;
 /// Bytes of commands in a batch after which no more are taken.

@@ -1,5 +1,6 @@
 //! Every command, by a client that people use, in both versions of the protocol; what holds between commands of one
 //! connection and of several.
+#![allow(clippy::unwrap_used, reason = "tests: a failure is a panic")]
 
 #[path = "commands/catalog.rs"]
 mod catalog;

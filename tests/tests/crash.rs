@@ -1,4 +1,5 @@
 //! `kill -9` at any moment, under load: what was acknowledged is there, and `skink verify` is clean.
+#![allow(clippy::unwrap_used, reason = "tests: a failure is a panic")]
 
 #[path = "crash/client.rs"]
 mod client;

@@ -3,6 +3,7 @@
 //!
 //! `cargo fuzz run TARGET` is guided by coverage and finds more, but needs a build of its own:
 //! `docs/decisions/0007-fuzzing-in-the-tests.md`.
+#![allow(clippy::unwrap_used, reason = "tests: a failure is a panic")]
 
 use skink_fuzz::{TARGETS, Target};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,5 @@
 //! Clients that mean no good: each costs little memory and itself, and others are served meanwhile.
+#![allow(clippy::unwrap_used, reason = "tests: a failure is a panic")]
 
 #[path = "hostile/malformed.rs"]
 mod malformed;

@@ -1,4 +1,5 @@
 //! Tidiness of the whole tree: what a reader relies on, and what no compiler checks.
+#![allow(clippy::unwrap_used, reason = "tests: a failure is a panic")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -50,10 +50,7 @@ fn command_describes_commands() {
         Frame::Array(vec![]),
     ]);
     let names = vec!["GET".into(), "nope".into(), "client|nope".into()];
-    assert_eq!(
-        catalog::reply(&CommandQuery::Info(names.clone())),
-        Frame::Array(vec![get, Frame::Null, Frame::Null])
-    );
+    assert_eq!(catalog::reply(&CommandQuery::Info(names.clone())), Frame::Array(vec![get, Frame::Null, Frame::Null]));
     let docs = Frame::Map(vec![
         (Frame::bulk("summary"), Frame::bulk("Returns the value of a key.")),
         (Frame::bulk("since"), Frame::bulk("0.1.0")),

@@ -9,6 +9,7 @@ mod nesting;
 mod pattern;
 mod range;
 mod reply;
+mod weight;
 
 pub use pattern::Pattern;
 pub use range::{Range, RangeQuery};
@@ -24,6 +25,8 @@ pub const MAX_KEY_LEN: usize = 4096;
 pub const DEFAULT_MAX_VALUE_LEN: usize = 16 << 20;
 /// Most keys that one command may name, transactions included.
 pub const MAX_KEYS_PER_COMMAND: usize = 65_536;
+/// Bytes of values after which a command fails in place of being answered ([`CommandError::ReplyTooLong`]).
+pub const MAX_REPLY_LEN: usize = 64 << 20;
 /// Most entries that one range read returns; a longer one is continued.
 pub const MAX_RANGE_LIMIT: u32 = 65_536;
 
@@ -359,41 +362,5 @@ impl Command {
             }
         }
         Footprint::Keys
-    }
-
-    /// Bytes that the command takes in the log at most, encoded and with its keys' digests, for limits and batch sizes.
-    ///
-    /// A length or a number takes up to 10 bytes, a tag one, a digest 6: what is added to the bytes of keys and
-    /// values is the sum of those, rounded up.
-    pub fn size(&self) -> usize {
-        let keys_len = |keys: &[Bytes]| keys.iter().map(|key| key.len() + 12).sum::<usize>();
-        let condition_len = |condition: &Option<Condition>| match condition {
-            Some(Condition::ValueIs(value)) => value.len() + 16,
-            Some(Condition::RevisionIs(_)) => 16,
-            None => 0,
-        };
-        32 + match self {
-            Command::Put(put) => put.key.len() + put.value.len() + condition_len(&put.condition),
-            Command::Delete { key, condition } => key.len() + condition_len(condition),
-            Command::PutMany { entries, .. } => entries.iter().map(|(key, value)| key.len() + value.len() + 16).sum(),
-            Command::Append { key, bytes } | Command::WritePart { key, bytes, .. } => key.len() + bytes.len(),
-            Command::Increment { key, .. }
-            | Command::SetExpiry { key, .. }
-            | Command::Read { key }
-            | Command::Length { key }
-            | Command::TimeToLive { key }
-            | Command::ReadPart { key, .. } => key.len(),
-            Command::DeleteMany { keys }
-            | Command::Sweep { keys }
-            | Command::ReadMany { keys }
-            | Command::Exists { keys } => keys_len(keys),
-            Command::ReadRange(query) | Command::CountRange(query) => query.size(),
-            Command::Scan { pattern, .. } => pattern.as_ref().map_or(0, Pattern::len),
-            Command::Count | Command::Flush => 0,
-            Command::Transaction(transaction) => {
-                transaction.preconditions.iter().map(|precondition| precondition.key.len() + 24).sum::<usize>()
-                    + transaction.commands.iter().map(Command::size).sum::<usize>()
-            }
-        }
     }
 }

@@ -16,7 +16,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use crate::command::{Command, CommandError, MAX_KEY_LEN, MAX_KEYS_PER_COMMAND, Range, Reply, TimeToLive, Versioned};
+use crate::command::{
+    Command, CommandError, MAX_KEY_LEN, MAX_KEYS_PER_COMMAND, MAX_REPLY_LEN, Range, Reply, TimeToLive, Versioned,
+};
 use crate::position::Revision;
 use bytes::Bytes;
 use read::part_of;
@@ -207,8 +209,14 @@ impl<'v, V: View> Evaluation<'v, V> {
             }),
             Command::ReadMany { keys } => {
                 let mut values = Vec::with_capacity(keys.len());
+                let mut len = 0;
                 for key in keys {
-                    values.push(self.visible(key)?.map(Stored::to_versioned));
+                    let stored = self.visible(key)?;
+                    len += stored.map_or(0, |stored| stored.value.len());
+                    if len > MAX_REPLY_LEN {
+                        return Ok(Outcome::fail(CommandError::ReplyTooLong { max: MAX_REPLY_LEN }));
+                    }
+                    values.push(stored.map(Stored::to_versioned));
                 }
                 Outcome::read(Reply::Values(values))
             }

@@ -22,6 +22,7 @@ use crate::resp::{ProtocolVersion, ReplyWriter, RequestDecoder, RequestLimits};
 use bytes::{Buf, Bytes, BytesMut};
 use operation::{Operation, OperationResult};
 use session::Session;
+use skink_engine::command::Command;
 use skink_replication::batch::{Refusal, max_len};
 use std::collections::VecDeque;
 use std::io;
@@ -29,11 +30,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use tokio::io::AsyncWrite;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Requests without an answer after which a connection is not read from.
+/// Requests without an answer after which a connection is not read from, and bytes of them and of their replies.
 const MAX_WAITING: usize = 2048;
+const MAX_WAITING_BYTES: usize = 4 << 20;
+/// The same bytes for all connections of an IO thread: beyond it each has one request under way.
+const MAX_THREAD_BYTES: usize = 128 << 20;
 /// Bytes of replies that the client has not read after which it is not read from.
 const MAX_OUTPUT: usize = 1 << 20;
 /// Room in the input buffer for one read, in bytes.
@@ -42,11 +47,14 @@ const READ_LEN: usize = 16 << 10;
 const KEEP_BUFFER: usize = 64 << 10;
 /// Requests that are taken before other connections get their turn.
 const MAX_BURST: usize = 128;
+/// Bytes that are taken and dropped behind a request that can't be answered, and for how long.
+const LINGER_LEN: u64 = 64 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// A place in the order of replies.
 enum Waiting {
-    /// The mailbox' next reply, in this shape.
-    Ordered(Shape),
+    /// The mailbox' next reply, in this shape; so many bytes for the request and the reply, about.
+    Ordered(Shape, usize),
     /// Something that was answered at once, behind something that was not.
     Ready(Bytes),
 }
@@ -60,12 +68,20 @@ pub(crate) struct Connection {
     output: BytesMut,
     mailbox: Rc<Mailbox>,
     waiting: VecDeque<Waiting>,
+    /// Bytes of what waits.
+    waiting_bytes: usize,
+    /// Bytes that values may have become longer by writes that wait, or did when last something waited.
+    waiting_growth: u64,
+    /// Statements of a text that are still to begin.
+    script: VecDeque<(Command, Shape)>,
     /// A request that must not begin before all waiting ones are answered.
     held: Option<Request>,
     operation: Option<Operation>,
     session: Session,
     version: ProtocolVersion,
     is_closing: bool,
+    /// It closes because of what the client sent, who may still be sending.
+    is_refused: bool,
 }
 
 /// Why a connection ends.
@@ -86,11 +102,15 @@ impl Connection {
             output: BytesMut::new(),
             mailbox: Rc::default(),
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            waiting_growth: 0,
+            script: VecDeque::new(),
             held: None,
             operation: None,
             session: Session::new(id),
             version: ProtocolVersion::default(),
             is_closing: false,
+            is_refused: false,
             context,
         })
     }
@@ -111,6 +131,9 @@ impl Connection {
                 }
             }
             if self.is_closing && self.waiting.is_empty() && self.operation.is_none() && self.output.is_empty() {
+                if self.is_refused {
+                    self.linger().await;
+                }
                 return;
             }
             let has_more = burst == MAX_BURST;
@@ -120,9 +143,30 @@ impl Connection {
         }
     }
 
+    /// Lets the client read why it was refused: closing on unread bytes resets the connection, and the error is lost.
+    async fn linger(&mut self) {
+        let (socket, mut dropped) = (&mut self.socket, vec![0; READ_LEN]);
+        let drain = async {
+            let mut left = LINGER_LEN;
+            socket.shutdown().await?;
+            while left > 0 {
+                match socket.read(&mut dropped).await? {
+                    0 => break,
+                    len => left = left.saturating_sub(len as u64),
+                }
+            }
+            io::Result::Ok(())
+        };
+        // However it ends, the connection does.
+        let _ = tokio::time::timeout(LINGER_TIME, drain).await;
+    }
+
     fn can_begin(&self) -> bool {
-        let has_room = self.waiting.len() < MAX_WAITING && self.output.len() < MAX_OUTPUT;
-        let may_begin = self.operation.is_none() && !self.is_closing && has_room;
+        let has_room = self.waiting.is_empty()
+            || self.waiting.len() < MAX_WAITING
+                && self.waiting_bytes < MAX_WAITING_BYTES
+                && self.context.proxy.bytes() < MAX_THREAD_BYTES;
+        let may_begin = self.operation.is_none() && !self.is_closing && has_room && self.output.len() < MAX_OUTPUT;
         may_begin && (self.held.is_none() || self.waiting.is_empty())
     }
 
@@ -132,8 +176,16 @@ impl Connection {
             self.begin(request);
             return true;
         }
+        if let Some((command, shape)) = self.script.pop_front() {
+            self.begin_command(command, shape);
+            return true;
+        }
         match self.decoder.decode(&mut self.input) {
-            Ok(Some(arguments)) => {
+            Ok(Some(mut arguments)) => {
+                if self.session.queued.is_some() {
+                    // What is kept must not keep all that was read with it.
+                    arguments.iter_mut().for_each(|argument| *argument = Bytes::copy_from_slice(argument));
+                }
                 self.context.server.requests.fetch_add(1, Ordering::Relaxed);
                 match redis::find(&arguments).and_then(|spec| Ok((spec, spec.parse(arguments)?))) {
                     Ok((spec, request)) => self.begin_or_queue(spec, request),
@@ -148,6 +200,7 @@ impl Connection {
             Err(error) => {
                 self.reply(|writer| writer.error(error));
                 self.is_closing = true;
+                self.is_refused = true;
                 false
             }
         }
@@ -160,6 +213,7 @@ impl Connection {
         } else {
             let mut bytes = BytesMut::new();
             write(&mut ReplyWriter::new(&mut bytes, self.version));
+            self.waiting_bytes += bytes.len();
             self.waiting.push_back(Waiting::Ready(bytes.freeze()));
         }
     }
@@ -172,17 +226,24 @@ impl Connection {
     fn answer_waiting(&mut self) {
         while let Some(next) = self.waiting.front() {
             match next {
-                Waiting::Ready(bytes) => self.output.extend_from_slice(bytes),
-                Waiting::Ordered(shape) => match self.mailbox.take() {
-                    None => return,
-                    Some(Ok(reply)) => encode_reply(&reply, shape, self.version, &mut self.output),
-                    Some(Err(refusal)) => {
-                        ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));
+                Waiting::Ready(bytes) => {
+                    self.output.extend_from_slice(bytes);
+                    self.waiting_bytes -= bytes.len();
+                }
+                Waiting::Ordered(shape, bytes) => {
+                    match self.mailbox.take() {
+                        None => return,
+                        Some(Ok(reply)) => encode_reply(&reply, shape, self.version, &mut self.output),
+                        Some(Err(refusal)) => {
+                            ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));
+                        }
                     }
-                },
+                    self.waiting_bytes -= bytes;
+                }
             }
             self.waiting.pop_front();
         }
+        self.waiting_growth = 0;
     }
 
     /// Ready when something happened: bytes moved, a reply came, an operation ended.

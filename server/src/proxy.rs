@@ -61,13 +61,24 @@ impl Mailbox {
 struct InFlight {
     /// Who gets the replies, one for each command.
     owners: Vec<Rc<Mailbox>>,
+    /// What its connections count for it.
+    bytes: usize,
     /// What came of it, where an earlier batch has no outcome yet.
     outcome: Option<BatchOutcome>,
 }
 
+/// A command that is in no batch yet.
+struct Pending {
+    local: LocalCommand,
+    owner: Rc<Mailbox>,
+    bytes: usize,
+}
+
 #[derive(Default)]
 struct State {
-    pending: VecDeque<(LocalCommand, Rc<Mailbox>)>,
+    pending: VecDeque<Pending>,
+    /// Bytes of all that was submitted and has no reply yet.
+    bytes: usize,
     in_flight: VecDeque<InFlight>,
     /// Number of the first batch in flight.
     first: u64,
@@ -96,35 +107,46 @@ impl Proxy {
     }
 
     /// Takes a command of a connection. `is_ordered` is false for reads that only have to come after the connection's
-    /// earlier writes.
-    pub fn submit(&self, command: Command, is_ordered: bool, mailbox: &Rc<Mailbox>) {
+    /// earlier writes. `bytes` is what it and its reply take, about.
+    pub fn submit(&self, command: Command, is_ordered: bool, bytes: usize, mailbox: &Rc<Mailbox>) {
         let mut state = self.state.borrow_mut();
-        state.pending.push_back((LocalCommand { command, is_ordered }, Rc::clone(mailbox)));
+        let local = LocalCommand { command, is_ordered };
+        state.pending.push_back(Pending { local, owner: Rc::clone(mailbox), bytes });
+        state.bytes += bytes;
         if state.pending.len() == 1 {
             // The flush runs after the connections that are ready now, so that their commands share a batch.
             self.has_pending.notify_one();
         }
     }
 
+    /// Bytes of what was submitted and has no reply yet.
+    pub fn bytes(&self) -> usize {
+        self.state.borrow().bytes
+    }
+
     fn flush(&self) {
         let mut state = self.state.borrow_mut();
         while state.in_flight.len() < MAX_IN_FLIGHT && !state.pending.is_empty() {
-            let (mut commands, mut owners, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while commands.len() < MAX_BATCH_COMMANDS && bytes < MAX_BATCH_BYTES {
-                let next_len = state.pending.front().map_or(0, |(local, _)| local.command.size());
-                if !commands.is_empty() && bytes + next_len > self.max_batch_len {
+            let count = state.pending.len().min(MAX_BATCH_COMMANDS);
+            let (mut commands, mut owners) = (Vec::with_capacity(count), Vec::with_capacity(count));
+            let (mut len, mut bytes) = (0, 0);
+            // Both bound it: a batch fits the log, and its replies are all there at once.
+            while commands.len() < MAX_BATCH_COMMANDS && len.max(bytes) < MAX_BATCH_BYTES {
+                let next_len = state.pending.front().map_or(0, |next| next.local.command.size());
+                if !commands.is_empty() && len + next_len > self.max_batch_len {
                     break;
                 }
-                let Some((local, owner)) = state.pending.pop_front() else { break };
-                bytes += next_len;
-                commands.push(local);
-                owners.push(owner);
+                let Some(next) = state.pending.pop_front() else { break };
+                len += next_len;
+                bytes += next.bytes;
+                commands.push(next.local);
+                owners.push(next.owner);
             }
             let engine = self.replica.engine();
             let (content, payload) = state.encoder.encode(&commands, |key| engine.hash(key));
             let time_ms = engine.environment().clock.now_ms();
             let number = state.first + state.in_flight.len() as u64;
-            state.in_flight.push_back(InFlight { owners, outcome: None });
+            state.in_flight.push_back(InFlight { owners, bytes, outcome: None });
             let outcomes = self.outcomes.clone();
             let batch = LocalBatch { proxy: self.id, time_ms, commands, content, payload };
             self.replica.submit(batch, Box::new(move |outcome| drop(outcomes.send((number, outcome)))));
@@ -140,8 +162,9 @@ impl Proxy {
             batch.outcome = Some(outcome);
         }
         while let Some(outcome) = state.in_flight.front_mut().and_then(|batch| batch.outcome.take()) {
-            let Some(InFlight { owners, .. }) = state.in_flight.pop_front() else { return };
+            let Some(InFlight { owners, bytes, .. }) = state.in_flight.pop_front() else { return };
             state.first += 1;
+            state.bytes -= bytes;
             match outcome {
                 Ok(replies) => owners.iter().zip(replies).for_each(|(owner, reply)| owner.put(Ok(reply))),
                 Err(refusal) => owners.iter().for_each(|owner| owner.put(Err(refusal.clone()))),

@@ -34,12 +34,22 @@ fn attack(server: &mut Server, attack: impl FnOnce(&Server)) {
             }
             number
         });
+        // Also where the attack panics, or the other client would go on for ever.
+        let over = Over(is_over);
         attack(shared);
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         assert!(other.join().unwrap() > 0);
     });
     assert!(server.is_alive());
     use_it(&mut server.wire(), 0);
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn use_it(wire: &mut Wire, number: u64) {

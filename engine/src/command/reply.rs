@@ -89,6 +89,21 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Bytes of values that it carries, and of keys where a range was read. Scans don't count: where one goes on is
+    /// not the same at all replicas, and a limit on this decides whether a transaction takes place (E2).
+    pub fn values_len(&self) -> usize {
+        match self {
+            Reply::Value(version) => version.value.len(),
+            Reply::Values(values) => values.iter().flatten().map(|version| version.value.len()).sum(),
+            Reply::Bytes(bytes) => bytes.len(),
+            Reply::Entries { entries, .. } => {
+                entries.iter().map(|entry| entry.key.len() + entry.version.value.len()).sum()
+            }
+            Reply::Transaction(replies) => replies.iter().map(Reply::values_len).sum(),
+            _ => 0,
+        }
+    }
+
     /// Whether the reply is an error.
     pub fn is_failure(&self) -> bool {
         matches!(self, Reply::Failed(_) | Reply::RolledBack { .. })
@@ -135,6 +150,12 @@ pub enum CommandError {
     /// More keys than one command may name.
     #[error("the command names more than {max} keys")]
     TooManyKeys {
+        /// The limit.
+        max: usize,
+    },
+    /// The reply would carry more bytes of values than one may.
+    #[error("the reply would have more than {max} bytes; ask for fewer keys at a time")]
+    ReplyTooLong {
         /// The limit.
         max: usize,
     },

@@ -1,7 +1,7 @@
 //! Transactions: commands evaluated one after the other over a view that shows what the earlier ones did.
 
 use super::{Context, Effect, Effects, Evaluation, Outcome, Stored, View, Walk, evaluate_single, oversized_value};
-use crate::command::{Range, Reply, Transaction};
+use crate::command::{CommandError, MAX_REPLY_LEN, Range, Reply, Transaction};
 use crate::position::Revision;
 use bytes::Bytes;
 use smallvec::smallvec;
@@ -18,6 +18,7 @@ pub(super) fn evaluate<V: View>(transaction: &Transaction, view: &V, context: Co
     }
     let mut overlay = Overlay::new(view, context.revision);
     let mut replies = Vec::with_capacity(transaction.commands.len());
+    let mut replies_len = 0;
     for (index, command) in transaction.commands.iter().enumerate() {
         let outcome = match oversized_value(command, context) {
             Some(error) => Outcome::fail(error),
@@ -27,7 +28,14 @@ pub(super) fn evaluate<V: View>(transaction: &Transaction, view: &V, context: Co
             Reply::Failed(error) if transaction.all_or_nothing => {
                 return Ok(Outcome::read(Reply::RolledBack { index, error }));
             }
-            reply => replies.push(reply),
+            reply => {
+                // Neither mode lets the other commands stand: without its replies nobody knows what a transaction did.
+                replies_len += reply.values_len();
+                if replies_len > MAX_REPLY_LEN {
+                    return Ok(Outcome::fail(CommandError::ReplyTooLong { max: MAX_REPLY_LEN }));
+                }
+                replies.push(reply);
+            }
         }
         overlay.apply(outcome.effects)?;
     }

@@ -11,8 +11,8 @@ mod write;
 pub use matching::matches;
 
 use crate::command::{
-    Command, CommandError, Entry, MAX_KEY_LEN, MAX_KEYS_PER_COMMAND, MAX_RANGE_LIMIT, RangeQuery, Reply, TimeToLive,
-    Transaction, Versioned,
+    Command, CommandError, Entry, MAX_KEY_LEN, MAX_KEYS_PER_COMMAND, MAX_RANGE_LIMIT, MAX_REPLY_LEN, RangeQuery, Reply,
+    TimeToLive, Transaction, Versioned,
 };
 use crate::evaluate::Context;
 use bytes::Bytes;
@@ -87,7 +87,11 @@ impl Model {
                 None => Reply::Missing,
             },
             Command::ReadMany { keys } => {
-                Reply::Values(keys.iter().map(|key| self.get(key, now_ms).cloned()).collect())
+                let values: Vec<_> = keys.iter().map(|key| self.get(key, now_ms).cloned()).collect();
+                if values.iter().flatten().map(|version| version.value.len()).sum::<usize>() > MAX_REPLY_LEN {
+                    return Err(CommandError::ReplyTooLong { max: MAX_REPLY_LEN });
+                }
+                Reply::Values(values)
             }
             Command::Exists { keys } => {
                 Reply::Integer(keys.iter().filter(|key| self.get(key, now_ms).is_some()).count() as i64)
@@ -180,6 +184,9 @@ impl Model {
                 Reply::Failed(error) if transaction.all_or_nothing => return Reply::RolledBack { index, error },
                 reply => replies.push(reply),
             }
+        }
+        if replies.iter().map(Reply::values_len).sum::<usize>() > MAX_REPLY_LEN {
+            return Reply::Failed(CommandError::ReplyTooLong { max: MAX_REPLY_LEN });
         }
         *self = copy;
         Reply::Transaction(replies)

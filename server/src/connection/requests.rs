@@ -7,7 +7,7 @@ use crate::information;
 use crate::redis::{CommandSpec, ConnectionRequest, Flags, Hello, Request, Shape, catalog, encode_reply, transaction};
 use crate::resp::{Frame, ProtocolVersion, ReplyWriter};
 use bytes::Bytes;
-use skink_engine::command::{Command, CommandError, Footprint, MAX_KEY_LEN, Precondition};
+use skink_engine::command::{Command, CommandError, Footprint, MAX_KEY_LEN, MAX_REPLY_LEN, Precondition};
 use skink_engine::evaluate::Context;
 use skink_engine::position::Revision;
 use std::rc::Rc;
@@ -84,8 +84,23 @@ impl Connection {
 
     /// Sends a command through the proxy, behind the connection's earlier ones.
     fn submit(&mut self, command: Command, shape: Shape, is_ordered: bool) {
-        self.waiting.push_back(Waiting::Ordered(shape));
-        self.context.proxy.submit(command, is_ordered, &self.mailbox);
+        let bytes = command.size().saturating_add(self.reply_bytes(&command));
+        self.waiting_growth = self.waiting_growth.saturating_add(command.growth());
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(Waiting::Ordered(shape, bytes));
+        self.context.proxy.submit(command, is_ordered, bytes, &self.mailbox);
+    }
+
+    /// About the bytes of values that the reply will carry: the present ones, and what writes before it may add.
+    fn reply_bytes(&self, command: &Command) -> usize {
+        let engine = self.context.server.replica.engine();
+        let mut bytes = 0_usize;
+        command.answered_keys(&mut |key| {
+            let len = engine.read(key, 0, |stored| stored.map_or(0, |stored| stored.value.len()));
+            let growth = usize::try_from(self.waiting_growth).unwrap_or(usize::MAX);
+            bytes = bytes.saturating_add(len.unwrap_or(0)).saturating_add(growth);
+        });
+        bytes.min(MAX_REPLY_LEN)
     }
 
     fn begin_read(&mut self, command: Command, shape: Shape) {
@@ -157,7 +172,7 @@ impl Connection {
             }
             ConnectionRequest::ClientSetInfo { .. } => self.ok(),
             ConnectionRequest::ClientSetName(name) => {
-                self.session.name = name;
+                self.session.name = Bytes::copy_from_slice(&name);
                 self.ok();
             }
             ConnectionRequest::ClientGetName => {
@@ -237,7 +252,7 @@ impl Connection {
             });
         }
         if let Some(name) = hello.name {
-            self.session.name = name;
+            self.session.name = Bytes::copy_from_slice(&name);
         }
         // What is still to be answered was asked in the old version, and is written in the new one only if it can be: so wait.
         if let Some(version) = hello.version
@@ -304,6 +319,8 @@ impl Connection {
             let error = CommandError::KeyTooLong { len: longest, max: MAX_KEY_LEN };
             return self.reply(|writer| writer.error(format!("ERR {error}")));
         }
+        // What is kept must not keep all that was read with it.
+        let keys: Vec<Bytes> = keys.iter().map(|key| Bytes::copy_from_slice(key)).collect();
         let again = keys.clone();
         if !self.is_drained(|| Request::Connection(ConnectionRequest::Watch(again))) {
             return;

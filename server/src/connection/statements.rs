@@ -40,9 +40,17 @@ impl Connection {
             }
             let count = statements.len();
             self.reply(|writer| writer.array(count));
-            for statement in statements {
-                self.begin_one(statement, rows);
-            }
+            // They begin one after the other, as if each came by itself: replies that gather hold up the next one.
+            self.script = statements
+                .into_iter()
+                .filter_map(|statement| match statement {
+                    Statement::Command { command, kind } => {
+                        let shape = shape_of(&kind, &command, rows);
+                        Some((command, shape))
+                    }
+                    _ => None,
+                })
+                .collect();
             return;
         }
         if let Some(statement) = statements.pop() {

@@ -138,6 +138,7 @@ fn code(error: &CommandError) -> &'static str {
         | CommandError::KeyTooLong { .. }
         | CommandError::ValueTooLong { .. }
         | CommandError::TooManyKeys { .. }
+        | CommandError::ReplyTooLong { .. }
         | CommandError::InvalidExpiry
         | CommandError::NestedTransaction => "ERR",
     }

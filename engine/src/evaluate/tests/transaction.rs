@@ -2,7 +2,8 @@
 
 use super::{Session, put, read};
 use crate::command::{
-    Command, CommandError, Expiry, Precondition, Put, PutMode, Range, RangeQuery, Reply, Transaction, Versioned,
+    Command, CommandError, Expiry, MAX_REPLY_LEN, Precondition, Put, PutMode, Range, RangeQuery, Reply, Transaction,
+    Versioned,
 };
 use crate::evaluate::{Effect, Outcome};
 use crate::position::Revision;
@@ -191,4 +192,20 @@ fn a_scan_sees_keys_that_its_transaction_overwrote() {
     });
     scanned.sort();
     assert_eq!(scanned, keys);
+}
+
+#[test]
+fn what_would_be_answered_with_too_much_has_no_effect() {
+    let too_long = Reply::Failed(CommandError::ReplyTooLong { max: MAX_REPLY_LEN });
+    let mut session = Session::new();
+    session.context.max_value_len = MAX_REPLY_LEN / 4;
+    session.run(Command::Put(Put::new(PutMode::Upsert, "a", vec![b'x'; MAX_REPLY_LEN / 4])));
+    let reads = |count: usize| Command::ReadMany { keys: vec!["a".into(); count] };
+    assert!(matches!(session.run(reads(4)), Reply::Values(values) if values.len() == 4));
+    assert_eq!(session.run(reads(5)), too_long);
+    assert_eq!(session.run(transaction(vec![put("b", "1", Expiry::Never), reads(3), reads(2)])), too_long);
+    assert_eq!(session.value("b"), None);
+    let fits = session.run(transaction(vec![put("b", "1", Expiry::Never), reads(5), reads(4)]));
+    assert_eq!(replies(fits)[1], too_long);
+    assert_eq!(session.value("b"), Some(&b"1"[..]));
 }

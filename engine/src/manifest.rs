@@ -109,6 +109,11 @@ impl Manifest {
         self.segments.iter().map(|cut| cut.totals.live_records).sum()
     }
 
+    /// The newest incarnation in its window of ids, 0 where there is none.
+    pub fn last_incarnation(&self) -> u64 {
+        self.proxies.iter().map(|position| position.incarnation).max().unwrap_or(0)
+    }
+
     /// Sum of the segments' digests: equal on all replicas at the same instance.
     pub fn digest(&self) -> u64 {
         self.segments.iter().fold(0, |sum, cut| sum.wrapping_add(cut.totals.digest))

@@ -5,6 +5,7 @@
 
 use crate::env::Disk;
 use crate::error::Fault;
+use crate::key::SegmentId;
 use crate::page;
 use crate::position::{Instance, LogPosition};
 use crate::segment::SegmentCut;
@@ -102,6 +103,12 @@ impl Manifest {
             return Err("it does not list as many segments as it says".into());
         }
         Ok(manifest)
+    }
+
+    /// The segments that have a file, with where they stand in it.
+    pub fn files(&self) -> impl Iterator<Item = (SegmentId, SegmentCut)> + '_ {
+        let segments = self.segments.iter().enumerate().filter(|(_, cut)| cut.length > 0);
+        segments.map(|(number, cut)| (SegmentId(number as u16), *cut))
     }
 
     /// Keys in it.

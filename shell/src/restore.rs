@@ -61,11 +61,15 @@ pub fn run(arguments: &RestoreArguments) -> Result<ExitCode, RestoreError> {
 }
 
 fn summary(backup: &Path, data: &Path, restored: &RestoreInfo, elapsed: Duration) -> String {
+    let result = match restored.damaged_images.len() {
+        0 => "every checksum held; ready for skink serve".to_string(),
+        images => format!("complete, without {images} damaged image(s); ready for skink serve"),
+    };
     let lines = [
         ("instance", restored.instance.to_string()),
         ("keys", restored.live_records.to_string()),
         ("segment files", format!("{} ({})", restored.segment_files, bytes(restored.bytes))),
-        ("result", "every checksum held; ready for skink serve".to_string()),
+        ("result", result),
     ];
     let mut text = format!("restored {} to {} in {:.1} s\n", backup.display(), data.display(), elapsed.as_secs_f64());
     for (name, value) in lines {
@@ -80,6 +84,7 @@ mod tests {
     use super::{RestoreError, run, summary};
     use crate::cli::RestoreArguments;
     use skink_engine::engine::RestoreInfo;
+    use skink_engine::error::Fault;
     use skink_engine::position::Instance;
     use std::path::Path;
     use std::time::Duration;
@@ -87,11 +92,15 @@ mod tests {
     #[test]
     fn the_summary_says_what_was_restored() {
         let instance = Instance::new(4711).unwrap();
-        let restored =
+        let mut restored =
             RestoreInfo { instance, live_records: 12, segment_files: 3, bytes: 5 << 20, damaged_images: Vec::new() };
         let text = summary(Path::new("b"), Path::new("d"), &restored, Duration::from_millis(2500));
         assert!(text.starts_with("restored b to d in 2.5 s\n"), "{text}");
         assert!(text.contains(" 4711\n") && text.contains(" 12\n") && text.contains("3 (5.0 MiB)"), "{text}");
+        assert!(text.contains("every checksum held"), "{text}");
+        restored.damaged_images.push(Fault::corrupt(Path::new("b/0001.0.idx"), 0, "the checksum is wrong"));
+        let text = summary(Path::new("b"), Path::new("d"), &restored, Duration::ZERO);
+        assert!(text.contains("without 1 damaged image(s)"), "{text}");
     }
 
     #[test]

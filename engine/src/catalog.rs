@@ -25,9 +25,12 @@ const INCARNATION: &str = "incarnation";
 
 /// Counts this start of the process; durable when it returns. Batch ids carry it (O3).
 ///
+/// It is above `used`, the last one in the state's window of ids, too: a restored directory has the window and a new
+/// catalog, and batches of an older incarnation would be skipped.
+///
 /// # Errors
 /// Faults of the disk, and a damaged catalog.
-pub fn next_incarnation(catalog: &dyn Catalog, path: &Path) -> Result<u64, Fault> {
+pub fn next_incarnation(catalog: &dyn Catalog, path: &Path, used: u64) -> Result<u64, Fault> {
     let last = match catalog.get(INCARNATION)? {
         None => 0,
         Some(bytes) => bytes
@@ -35,8 +38,9 @@ pub fn next_incarnation(catalog: &dyn Catalog, path: &Path) -> Result<u64, Fault
             .map(u64::from_le_bytes)
             .map_err(|_| Fault::corrupt(path, 0, "the incarnation in the catalog does not have 8 bytes"))?,
     };
-    catalog.put(INCARNATION, &(last + 1).to_le_bytes())?;
-    Ok(last + 1)
+    let next = last.max(used) + 1;
+    catalog.put(INCARNATION, &next.to_le_bytes())?;
+    Ok(next)
 }
 
 /// The catalog of a data directory, in sled. Each value carries a checksum of its own.
@@ -120,9 +124,11 @@ mod tests {
         let path = folder.path().join("catalog");
         for expected in 1..4 {
             let catalog = SledCatalog::open(&path).unwrap();
-            assert_eq!(next_incarnation(&catalog, &path).unwrap(), expected);
+            assert_eq!(next_incarnation(&catalog, &path, 0).unwrap(), expected);
         }
         let catalog = SledCatalog::open(&path).unwrap();
+        assert_eq!(next_incarnation(&catalog, &path, 9).unwrap(), 10, "above what a restored state has seen");
+        assert_eq!(next_incarnation(&catalog, &path, 9).unwrap(), 11);
         assert_eq!(catalog.get("nothing").unwrap(), None);
         catalog.database.insert("bad", b"12345678".to_vec()).unwrap();
         assert!(catalog.get("bad").is_err());

@@ -1,7 +1,7 @@
 //! The data directory: what is in it, who has it, and whether it can be used.
 //!
 //! ```text
-//! FORMAT        what this directory is; made first ("being made"), made final last
+//! FORMAT        what this directory is; made first ("being made", "being restored"), made final last
 //! LOCK          held by the process that has the directory open
 //! catalog/      small durable facts (sled)
 //! segments/     segment files
@@ -23,11 +23,22 @@ const MAGIC: &[u8; 8] = b"SKINKDIR";
 const FOLDERS: [&str; 5] = ["catalog", "segments", "images", "checkpoints", "log"];
 const OTHERS: [&str; 5] = ["FORMAT", "FORMAT.new", "LOCK", "images.old", "lost+found"];
 
+/// How far a data directory was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Begun as an empty one: nothing was ever in it, the next start makes it anew.
+    BeingMade,
+    /// To the end: it can be opened.
+    Complete,
+    /// Begun from a backup: a part of the state may be in it, so it is never opened.
+    BeingRestored,
+}
+
 /// What a data directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {
-    /// Whether it was made to the end.
-    pub is_complete: bool,
+    /// How far it was made.
+    pub stage: Stage,
     /// Random number of this directory; its log files carry it.
     pub directory: u64,
     /// What the state is made of.
@@ -127,6 +138,14 @@ impl Directory {
             _ => Fault::io("reading", &path)(error),
         })?;
         page::decode(MAGIC, &bytes).map_err(|what| Fault::corrupt(&path, 0, what))
+    }
+
+    /// Why a directory can't be used whose restore did not come to its end.
+    pub fn half_restored(&self) -> Fault {
+        refused(format!(
+            "{} is half restored: skink restore ended before it was done; remove the folder and restore again",
+            self.root.display()
+        ))
     }
 
     /// Writes what the directory is, durably.

@@ -9,10 +9,13 @@
 
 mod backup;
 mod checkpoint;
+mod create;
 mod execute;
 mod maintenance;
 mod open;
 mod range;
+mod restore;
+mod source;
 mod view;
 
 #[cfg(test)]
@@ -24,6 +27,7 @@ pub use maintenance::SpaceReport;
 pub(crate) use open::place;
 pub use open::{EngineOptions, Opened};
 pub use range::PinnedCut;
+pub use restore::{RestoreError, RestoreInfo};
 
 use crate::directory::{Directory, Format};
 use crate::env::Environment;

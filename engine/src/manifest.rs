@@ -5,6 +5,7 @@
 
 use crate::env::Disk;
 use crate::error::Fault;
+use crate::key::SegmentId;
 use crate::page;
 use crate::position::{Instance, LogPosition};
 use crate::segment::SegmentCut;
@@ -104,9 +105,20 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The segments that have a file, with where they stand in it.
+    pub fn files(&self) -> impl Iterator<Item = (SegmentId, SegmentCut)> + '_ {
+        let segments = self.segments.iter().enumerate().filter(|(_, cut)| cut.length > 0);
+        segments.map(|(number, cut)| (SegmentId(number as u16), *cut))
+    }
+
     /// Keys in it.
     pub fn live_records(&self) -> u64 {
         self.segments.iter().map(|cut| cut.totals.live_records).sum()
+    }
+
+    /// The newest incarnation in its window of ids, 0 where there is none.
+    pub fn last_incarnation(&self) -> u64 {
+        self.proxies.iter().map(|position| position.incarnation).max().unwrap_or(0)
     }
 
     /// Sum of the segments' digests: equal on all replicas at the same instance.

@@ -8,6 +8,7 @@
 //! waiting --install: map, check, index the tail--> installed --compact, flush--> the next generation
 //! ```
 
+mod check;
 mod compaction;
 mod delta;
 mod image;
@@ -26,10 +27,11 @@ pub(crate) fn content_digest(key: &[u8], content: &Content<'_>, key_hash: u64) -
     record::Head::new(key, content, 0).content_digest(key_hash)
 }
 
+pub(crate) use check::{check_image_file, check_segment_file, too_short};
 pub(crate) use compaction::{Replaced, compact};
 #[cfg(feature = "testing")]
 pub(crate) use image::Image;
-pub(crate) use install::{Place, check_image_file, check_segment_file};
+pub(crate) use install::Place;
 pub(crate) use installed::{ImageAt, Installed, SegmentFile};
 pub(crate) use record::{Content, Kind, Record, record_len};
 pub(crate) use refresh::refresh;

@@ -1,10 +1,9 @@
 //! Verifying: every checksum of a data directory or a backup, without using any index.
 
-use crate::directory::{Directory, Format};
+use crate::directory::{Directory, Format, Stage};
 use crate::engine::place;
 use crate::env::Environment;
 use crate::error::Fault;
-use crate::key::SegmentId;
 use crate::log::{self, LogFiles, LogOptions};
 use crate::manifest::Manifest;
 use crate::position::Instance;
@@ -60,6 +59,9 @@ pub fn verify(environment: &Environment, root: &Path) -> Result<VerifyReport, Fa
         }
         Err(fault) => return Err(fault),
     };
+    if format.stage == Stage::BeingRestored {
+        return Err(directory.half_restored());
+    }
     let checkpoints = directory.checkpoints();
     let mut oldest: Option<Manifest> = None;
     for name in disk.list(&checkpoints).map_err(Fault::io("listing", &checkpoints))? {
@@ -100,10 +102,9 @@ fn verify_checkpoint(
     let Some(manifest) = note(Manifest::read(environment.disk.as_ref(), folder), report)? else { return Ok(None) };
     report.checkpoints.push(manifest.instance);
     let place: Place = place(environment, &Directory::at(folder), &manifest.shape, None);
-    for (number, cut) in manifest.segments.iter().enumerate().filter(|(_, cut)| cut.length > 0) {
-        let id = SegmentId(number as u16);
+    for (id, cut) in manifest.files() {
         let path = folder.join(Place::segment_name(id, cut.generation));
-        note(readable(check_segment_file(&place, id, cut, &path), &path), report)?;
+        note(readable(check_segment_file(&place, id, &cut, &path, &mut |_| Ok(())), &path), report)?;
         report.segment_files += 1;
         report.segment_bytes += cut.length;
         note(

@@ -75,8 +75,8 @@ impl Handle {
     }
 }
 
-/// Starts it.
-pub(crate) fn start(shared: Arc<Shared>) -> Result<(Handle, JoinHandle<Result<(), Fault>>), Fault> {
+/// Starts it. `used` is the newest incarnation in the state's window of ids.
+pub(crate) fn start(shared: Arc<Shared>, used: u64) -> Result<(Handle, JoinHandle<Result<(), Fault>>), Fault> {
     let common = Arc::new(Common {
         state: Mutex::new(State { jobs: Vec::new(), is_closed: false, incarnation: None }),
         wake: Condvar::new(),
@@ -89,6 +89,7 @@ pub(crate) fn start(shared: Arc<Shared>) -> Result<(Handle, JoinHandle<Result<()
         let worker = Worker {
             shared,
             common,
+            used_incarnation: used,
             sweep_cursor: 0,
             scrub_segment: 0,
             scrub_due: Instant::now(),
@@ -113,6 +114,7 @@ pub(crate) fn start(shared: Arc<Shared>) -> Result<(Handle, JoinHandle<Result<()
 struct Worker {
     shared: Arc<Shared>,
     common: Arc<Common>,
+    used_incarnation: u64,
     sweep_cursor: u64,
     scrub_segment: usize,
     scrub_due: Instant,
@@ -150,7 +152,8 @@ impl Worker {
     fn open_catalog(&self) -> Result<Box<dyn Catalog>, Fault> {
         let path = self.shared.engine.directory().catalog();
         let opened = SledCatalog::open(&path);
-        let incarnation = opened.as_ref().map_err(|_| ()).map(|catalog| next_incarnation(catalog, &path));
+        let used = self.used_incarnation;
+        let incarnation = opened.as_ref().map_err(|_| ()).map(|catalog| next_incarnation(catalog, &path, used));
         let mut state = self.common.state.lock();
         let result = match (opened, incarnation) {
             (Ok(catalog), Ok(incarnation)) => {

@@ -201,7 +201,7 @@ impl Replica {
             room: Mutex::new(Room { checked_ms: 0, refuses_writes: None, refuses_deletes: None }),
         });
         shared.statistics.replay_total_batches.store(old.len() as u64, Ordering::Relaxed);
-        let (background, background_thread) = background::start(Arc::clone(&shared))?;
+        let (background, background_thread) = background::start(Arc::clone(&shared), manifest.last_incarnation())?;
         let progress = Progress::at(&manifest);
         let core = core::Core::new(Arc::clone(&shared), writer, old, progress, background);
         let thread = spawn("skink-replica", move || {

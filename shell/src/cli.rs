@@ -24,6 +24,8 @@ pub enum Command {
     Shell(ShellArguments),
     /// Check every checksum of a data directory or a backup.
     Verify(VerifyArguments),
+    /// Make a data directory from a backup.
+    Restore(RestoreArguments),
     /// Load a server, kill it, start it again, and check that nothing is lost.
     Demo(DemoArguments),
 }
@@ -130,6 +132,20 @@ pub struct VerifyArguments {
     pub folder: PathBuf,
 }
 
+/// `skink restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The backup: a checkpoint's folder, or a copy of one.
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
+    /// The data directory to make; an empty folder, or none.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Length of a log file, in MiB [default: 64, or what the longest value needs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub log_file_mb: Option<u32>,
+}
+
 /// `skink demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
@@ -199,6 +215,18 @@ mod tests {
         assert!(matches!(parsed("skink shell -c PING"), Ok(Command::Shell(_))));
         let error = parsed("skink shell --data d --connect h:1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn restore_needs_to_be_told_from_where_and_to_where() {
+        let Ok(Command::Restore(restore)) = parsed("skink restore b --data d --log-file-mb 8") else {
+            panic!("not parsed")
+        };
+        assert_eq!((restore.backup.to_str(), restore.data.to_str()), (Some("b"), Some("d")));
+        assert_eq!(restore.log_file_mb, Some(8));
+        for line in ["skink restore b", "skink restore --data d"] {
+            assert_eq!(parsed(line).unwrap_err().kind(), ErrorKind::MissingRequiredArgument, "{line}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod cli;
 mod client;
 mod demo;
 mod report;
+mod restore;
 mod serve;
 mod shell;
 mod verify;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => report::conclude(serve::run(&arguments)),
         Command::Shell(arguments) => report::conclude(shell::run(&arguments)),
         Command::Verify(arguments) => report::conclude(verify::run(&arguments)),
+        Command::Restore(arguments) => report::conclude(restore::run(&arguments)),
         Command::Demo(arguments) => report::conclude(demo::run(&arguments)),
     }
 }

@@ -19,12 +19,18 @@ pub fn conclude(result: Result<ExitCode, impl Error>) -> ExitCode {
 pub fn print(error: &dyn Error) {
     use std::io::Write;
     // There is nobody to tell that stderr is closed.
-    let _ = std::io::stderr().write_all(text(error).as_bytes());
+    let _ = std::io::stderr().write_all(text("error", error).as_bytes());
 }
 
-fn text(error: &dyn Error) -> String {
+/// Prints something that is wrong and stops nothing, and what follows from it, on stderr.
+pub fn warn(error: &dyn Error, what_follows: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(format!("{}  {what_follows}\n", text("warning", error)).as_bytes());
+}
+
+fn text(what: &str, error: &dyn Error) -> String {
     let mut said = harmless(&error.to_string());
-    let mut text = format!("error: {said}\n");
+    let mut text = format!("{what}: {said}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
         let why = harmless(&error.to_string());
@@ -56,6 +62,6 @@ mod tests {
     fn every_cause_is_told_once() {
         let key = Failure::Key(io::Error::other("it is rusty"));
         let expected = "error: can't open the door\n  because: turning the key: it is rusty\n";
-        assert_eq!(text(&Failure::Door(Box::new(key))), expected);
+        assert_eq!(text("error", &Failure::Door(Box::new(key))), expected);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{Wire, binary, watchdog};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -340,14 +341,31 @@ pub struct Verified {
     pub text: String,
 }
 
+/// How a run of `skink` ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed on stdout and then on stderr.
+    pub text: String,
+}
+
+/// Runs `skink` with these arguments to its end.
+///
+/// # Panics
+/// It does not run.
+pub fn run(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Ended {
+    let output = Command::new(binary::skink()).args(arguments).stdin(Stdio::null()).output().expect("skink can be run");
+    let text = [output.stdout, output.stderr].concat();
+    Ended { code: output.status.code(), text: String::from_utf8_lossy(&text).into_owned() }
+}
+
 /// Runs `skink verify`.
 ///
 /// # Panics
 /// It does not run, or ends as no program should.
 pub fn verify(folder: &Path) -> Verified {
-    let output = Command::new(binary::skink()).arg("verify").arg(folder).output().expect("skink can be run");
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    assert!(matches!(output.status.code(), Some(0 | 1)), "skink verify ended with {}: {text}", output.status);
-    Verified { is_clean: output.status.success(), text }
+    let Ended { code, text } = run(["verify".as_ref(), folder.as_os_str()]);
+    assert!(matches!(code, Some(0 | 1)), "skink verify ended with {code:?}: {text}");
+    Verified { is_clean: code == Some(0), text }
 }

@@ -1,11 +1,10 @@
-//! Backup: a checkpoint, copied elsewhere; and sources of segments for a restore.
+//! Backup: a checkpoint, copied elsewhere.
 //!
 //! A checkpoint's folder can be copied by any program. This copies less: each segment file up to the length that counts.
 
 use super::Engine;
 use crate::env::{Disk, Open};
 use crate::error::Fault;
-use crate::key::SegmentId;
 use crate::manifest::Manifest;
 use crate::position::Instance;
 use crate::segment::Place;
@@ -44,8 +43,8 @@ impl Engine {
         let manifest = Manifest::read(disk, &newest.folder)?;
         disk.create_folder(folder).map_err(Fault::io("creating", folder))?;
         let mut bytes = 0;
-        for (number, cut) in manifest.segments.iter().enumerate().filter(|(_, cut)| cut.length > 0) {
-            let name = Place::segment_name(SegmentId(number as u16), cut.generation);
+        for (id, cut) in manifest.files() {
+            let name = Place::segment_name(id, cut.generation);
             copy(disk, &newest.folder.join(&name), &folder.join(&name), cut.length)?;
             bytes += cut.length;
         }

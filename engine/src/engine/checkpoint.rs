@@ -143,12 +143,11 @@ impl Engine {
         files::remove_folder(disk, &new_folder)?;
         let result = (|| {
             disk.create_folder(&new_folder).map_err(Fault::io("creating", &new_folder))?;
-            for (number, cut) in manifest.segments.iter().enumerate().filter(|(_, cut)| cut.length > 0) {
-                let id = SegmentId(number as u16);
+            for (id, cut) in manifest.files() {
                 let name = Place::segment_name(id, cut.generation);
                 let from = self.place.folder.join(&name);
                 disk.hard_link(&from, &new_folder.join(&name)).map_err(Fault::io("linking", &from))?;
-                self.link_image(id, cut, &new_folder, previous)?;
+                self.link_image(id, &cut, &new_folder, previous)?;
             }
             let path = Manifest::path(&new_folder);
             files::write_atomically(disk, &path, &manifest.encode())?;

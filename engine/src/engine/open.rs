@@ -1,16 +1,17 @@
 //! Opening a data directory: from the newest good checkpoint, without touching a segment.
 
+use super::create::{create, log_files};
+use super::source::{LocalCheckpoint, SegmentSource};
 use super::{Background, Engine, KeptCheckpoint};
 use crate::command::DEFAULT_MAX_VALUE_LEN;
-use crate::directory::{Directory, Format};
-use crate::env::{BLOCK, Disk, Environment};
+use crate::directory::{Directory, Format, Stage};
+use crate::env::{Disk, Environment};
 use crate::error::Fault;
 use crate::files;
-use crate::key::{HASH_VERSION, SegmentId};
-use crate::log::{LogFiles, LogOptions, LogScan, LogWriter};
+use crate::key::SegmentId;
+use crate::log::{LogScan, LogWriter};
 use crate::manifest::{Manifest, Shape};
-use crate::position::{Instance, LogPosition};
-use crate::segment::{Place, Segment, SegmentCut};
+use crate::segment::{Place, Segment};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,7 +62,8 @@ impl Engine {
     pub fn open(environment: Environment, root: &Path, options: EngineOptions) -> Result<(Engine, Opened), Fault> {
         let (directory, format) = Directory::take(&environment, root)?;
         let (format, log_files, writer) = match format {
-            Some(format) if format.is_complete => {
+            Some(format) if format.stage == Stage::BeingRestored => return Err(directory.half_restored()),
+            Some(format) if format.stage == Stage::Complete => {
                 directory.check_folders(&environment)?;
                 directory.sync_names(&environment)?;
                 (format, Arc::new(log_files(&environment, &directory, &format)), None)
@@ -106,64 +108,6 @@ impl Engine {
         };
         Ok((engine, Opened { manifest, log, writer }))
     }
-}
-
-/// Makes a new data directory, with a checkpoint of the empty state. The log's writer and everybody else must share
-/// the log's files, which know what is being made and what is in use.
-fn create(
-    environment: &Environment,
-    directory: &Directory,
-    options: EngineOptions,
-) -> Result<(Format, Arc<LogFiles>, LogWriter), Fault> {
-    let refuse = |what: &str| Err(Fault::Refused(what.to_string()));
-    if !(1..=MAX_SEGMENTS).contains(&options.segments) {
-        return refuse("the number of segments must be 1 to 4096");
-    }
-    if !options.log_file_len.is_multiple_of(BLOCK as u64) || options.log_file_len < 8 * BLOCK as u64 {
-        return refuse("the length of log files must be a multiple of 4096, at least 32768");
-    }
-    if u64::from(options.max_value_len) + (1 << 16) > options.log_file_len - 4 * BLOCK as u64 {
-        return refuse(
-            "the longest value must fit a log file with 80 KiB to spare: \
-             make log files longer (--log-file-mb) or the longest value shorter (--max-value-mb)",
-        );
-    }
-    let shape = Shape {
-        cluster: (environment.random)(),
-        segments: options.segments,
-        seed: (environment.random)(),
-        hash_version: HASH_VERSION,
-        max_value_len: options.max_value_len,
-    };
-    let mut format =
-        Format { is_complete: false, directory: (environment.random)(), shape, log_file_len: options.log_file_len };
-    directory.write_format(environment, &format)?;
-    directory.sync_names_above(environment)?;
-    directory.make_folders(environment)?;
-    let log_files = Arc::new(log_files(environment, directory, &format));
-    let writer = LogWriter::create(Arc::clone(&log_files))?;
-    let manifest = Manifest {
-        shape,
-        instance: Instance::ZERO,
-        time_ms: 0,
-        log_position: LogPosition::new(BLOCK as u64),
-        is_clean_stop: true,
-        proxies: Vec::new(),
-        segments: vec![SegmentCut::default(); usize::from(options.segments)],
-    };
-    let disk = environment.disk.as_ref();
-    let folder = Manifest::folder(&directory.checkpoints(), Instance::ZERO);
-    disk.create_folder(&folder).map_err(Fault::io("creating", &folder))?;
-    disk.sync_folder(&directory.checkpoints()).map_err(Fault::io("syncing", &folder))?;
-    files::write_atomically(disk, &Manifest::path(&folder), &manifest.encode())?;
-    format.is_complete = true;
-    directory.write_format(environment, &format)?;
-    Ok((format, log_files, writer))
-}
-
-fn log_files(environment: &Environment, directory: &Directory, format: &Format) -> LogFiles {
-    let options = LogOptions { file_len: format.log_file_len, ..LogOptions::default() };
-    LogFiles::new(environment, &directory.log(), options, format.directory)
 }
 
 pub(crate) fn place(
@@ -267,15 +211,10 @@ fn restore_replaced(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
 fn tidy_segments(place: &Place, manifest: &Manifest) -> Result<(), Fault> {
     let disk = place.environment.disk.as_ref();
     let folder = place.folder.as_ref();
-    let mut expected: hashbrown::HashSet<String, std::hash::RandomState> = manifest
-        .segments
-        .iter()
-        .enumerate()
-        .filter(|(_, cut)| cut.length > 0)
-        .map(|(number, cut)| Place::segment_name(SegmentId(number as u16), cut.generation))
-        .collect();
+    let mut missing: hashbrown::HashSet<String, std::hash::RandomState> =
+        manifest.files().map(|(id, cut)| Place::segment_name(id, cut.generation)).collect();
     for name in disk.list(folder).map_err(Fault::io("listing", folder))? {
-        if expected.remove(&name) {
+        if missing.remove(&name) {
             continue;
         }
         if !name.ends_with(".seg") {
@@ -287,16 +226,11 @@ fn tidy_segments(place: &Place, manifest: &Manifest) -> Result<(), Fault> {
         files::remove_gently(disk, &folder.join(name))?;
     }
     let Some(checkpoint) = place.checkpoint.lock().clone() else { return Ok(()) };
-    for name in expected {
-        let from = checkpoint.join(&name);
-        disk.hard_link(&from, &folder.join(&name)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Fault::Refused(format!(
-                "{} is missing, and so is {}: the data directory was deleted in part; restore it from a backup",
-                folder.join(&name).display(),
-                from.display()
-            )),
-            _ => Fault::io("linking", &from)(error),
-        })?;
+    let source = LocalCheckpoint { place, folder: checkpoint };
+    for (id, cut) in manifest.files() {
+        if missing.contains(&Place::segment_name(id, cut.generation)) {
+            source.bring_segment(id, &cut, folder)?;
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod full_disk;
 mod model;
+mod restore;
 mod threads;
 
 use super::{Engine, EngineOptions};

@@ -68,7 +68,7 @@ impl Place {
         self.images.join(Place::image_name(segment, generation))
     }
 
-    fn header(&self, segment: SegmentId, generation: Generation) -> SegmentFileHeader {
+    pub(super) fn header(&self, segment: SegmentId, generation: Generation) -> SegmentFileHeader {
         SegmentFileHeader {
             segment,
             generation,
@@ -218,74 +218,4 @@ pub(super) fn open_image(
         return Err(format!("it belongs to segment {} generation {}", header.segment, header.generation));
     }
     Ok(Some((header.covered, header.totals, image)))
-}
-
-/// Checks a segment file up to a cut's length without using any image: every record, every checksum, the totals.
-pub(crate) fn check_segment_file(place: &Place, id: SegmentId, cut: &SegmentCut, path: &Path) -> Result<(), Fault> {
-    if cut.length == 0 {
-        return Ok(());
-    }
-    let file = place.environment.disk.open(path, Open::Read).map_err(Fault::io("opening", path))?;
-    let bytes = file.map_private().map_err(Fault::io("mapping", path))?;
-    let Some(bytes) = bytes.get(..cut.length as usize) else {
-        let what = format!("it has {} bytes where {} belong", bytes.len(), cut.length);
-        return Err(Fault::corrupt(path, bytes.len() as u64, what));
-    };
-    let get = |offset: u64, len: usize| {
-        let offset = usize::try_from(offset).ok()?;
-        bytes.get(offset..offset.checked_add(len)?)
-    };
-    let page = get(0, PAGE_LEN).ok_or_else(|| Fault::corrupt(path, 0, "it is shorter than its header"))?;
-    let header: SegmentFileHeader = page::decode(SEGMENT_MAGIC, page).map_err(|what| Fault::corrupt(path, 0, what))?;
-    if header != place.header(id, cut.generation) {
-        return Err(Fault::corrupt(path, 0, format!("its header says {header:?}")));
-    }
-    // Newest offset and what it adds to the totals, per key.
-    let mut newest: hashbrown::HashMap<&[u8], (u64, Totals), std::hash::RandomState> = hashbrown::HashMap::default();
-    let mut offset = PAGE_LEN as u64;
-    while offset < cut.length {
-        let damaged = |what: &str| Fault::corrupt(path, offset, what);
-        let record = super::Record::read(get, offset).map_err(damaged)?;
-        let live = record.stored().map_err(damaged)?;
-        let padding_at = record.head.value_offset() + record.head.value_len as usize;
-        let padding = get(offset + padding_at as u64, record.head.record_len as usize - padding_at);
-        if padding.is_none_or(|padding| padding.iter().any(|&byte| byte != 0)) {
-            return Err(damaged("a record's padding is not zero"));
-        }
-        let hash = crate::key::KeyHash::of(record.key, place.seed);
-        if hash.segment(place.segments) != id {
-            return Err(damaged("a record's key belongs to another segment"));
-        }
-        let previous = newest.get(record.key).map_or(0, |&(offset, _)| offset);
-        if record.head.previous != previous {
-            return Err(damaged("a record does not point to its key's previous version"));
-        }
-        let adds = match live {
-            None => Totals::default(),
-            Some(_) => Totals {
-                live_records: 1,
-                live_bytes: record.head.record_len.into(),
-                expiring_records: u64::from(record.head.expires_at_ms != 0),
-                digest: record.head.content_digest(hash.get()),
-            },
-        };
-        newest.insert(record.key, (offset, adds));
-        offset = record.end();
-    }
-    let totals = newest.values().fold(Totals::default(), |sum, (_, adds)| Totals {
-        live_records: sum.live_records + adds.live_records,
-        live_bytes: sum.live_bytes + adds.live_bytes,
-        expiring_records: sum.expiring_records + adds.expiring_records,
-        digest: sum.digest.wrapping_add(adds.digest),
-    });
-    if offset != cut.length || totals != cut.totals {
-        let what = format!("S3: its records say {totals:?} up to {offset}, the checkpoint says {cut:?}");
-        return Err(Fault::corrupt(path, cut.length, what));
-    }
-    Ok(())
-}
-
-/// Checks an image file; `None` in place of its covered length where there is none.
-pub(crate) fn check_image_file(place: &Place, id: SegmentId, generation: Generation, path: &Path) -> Result<(), Fault> {
-    open_image(place, id, generation, path).map(|_| ()).map_err(|what| Fault::corrupt(path, 0, what))
 }

@@ -209,10 +209,7 @@ impl<'a> Record<'a> {
     /// What is wrong with it.
     #[inline]
     pub fn read(get: impl Fn(u64, usize) -> Option<&'a [u8]>, offset: u64) -> Result<Record<'a>, &'static str> {
-        let fixed: &[u8; RECORD_HEAD_LEN] = get(offset, RECORD_HEAD_LEN)
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or("a record's head reaches past the end of the segment")?;
-        let head = Head::parse(fixed).ok_or("a record's head makes no sense")?;
+        let (fixed, head) = Record::head(&get, offset)?;
         let whole = get(offset, head.record_len as usize).ok_or("a record reaches past the end of the segment")?;
         let value_offset = head.value_offset();
         let key = &whole[RECORD_HEAD_LEN..value_offset];
@@ -221,6 +218,26 @@ impl<'a> Record<'a> {
         }
         let unchecked_value = &whole[value_offset..value_offset + head.value_len as usize];
         Ok(Record { head, offset, key, unchecked_value })
+    }
+
+    /// The length that the head at `offset` says its record has: for whoever must read the rest of it first. Nothing but
+    /// the head is looked at, and its checksum is not.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn claimed_len(get: impl Fn(u64, usize) -> Option<&'a [u8]>, offset: u64) -> Result<u32, &'static str> {
+        Ok(Record::head(&get, offset)?.1.record_len)
+    }
+
+    #[inline]
+    fn head(
+        get: &impl Fn(u64, usize) -> Option<&'a [u8]>,
+        offset: u64,
+    ) -> Result<(&'a [u8; RECORD_HEAD_LEN], Head), &'static str> {
+        let fixed: &[u8; RECORD_HEAD_LEN] = get(offset, RECORD_HEAD_LEN)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or("a record's head reaches past the end of the segment")?;
+        Ok((fixed, Head::parse(fixed).ok_or("a record's head makes no sense")?))
     }
 
     /// The value, checked.

@@ -65,7 +65,7 @@ fn open(environment: &Environment) -> (Arc<Engine>, LogWriter, Instance) {
 }
 
 /// The revisions of a history count commands; as instances they have room for it.
-fn instance(done: usize) -> Instance {
+pub(super) fn instance(done: usize) -> Instance {
     Instance::new(done as u64).unwrap()
 }
 
@@ -196,7 +196,7 @@ impl World {
 }
 
 /// Ranges, scans and counts give what the model has at this time.
-fn check(model: &Model, now_ms: u64, mut execute: impl FnMut(&Command) -> Reply) {
+pub(super) fn check(model: &Model, now_ms: u64, mut execute: impl FnMut(&Command) -> Reply) {
     let reply = execute(&Command::ReadRange(RangeQuery::new(Range::all(), u32::MAX)));
     let Reply::Entries { entries, next: None } = reply else { panic!("{reply:?}") };
     let found: Vec<_> = entries.iter().map(|entry| (entry.key.as_ref(), &entry.version)).collect();

@@ -135,12 +135,9 @@ impl Connection {
         match self.decoder.decode(&mut self.input) {
             Ok(Some(arguments)) => {
                 self.context.server.requests.fetch_add(1, Ordering::Relaxed);
-                match redis::find(&arguments).and_then(|spec| Ok((spec, spec.parse(arguments)?))) {
-                    Ok((spec, request)) => self.begin_or_queue(spec, request),
-                    Err(error) => {
-                        self.session.spoil_transaction();
-                        self.reply(|writer| writer.error(&error));
-                    }
+                match redis::find(&arguments) {
+                    Ok(spec) => self.begin_or_queue(spec, spec.parse(arguments)),
+                    Err(error) => self.refuse(&error),
                 }
                 true
             }

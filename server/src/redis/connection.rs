@@ -119,7 +119,9 @@ fn auth(mut reader: ArgumentReader) -> Result<Request, RequestError> {
 }
 
 fn select(mut reader: ArgumentReader) -> Result<Request, RequestError> {
-    Ok(Request::Connection(ConnectionRequest::Select(reader.integer()?)))
+    let number = reader.integer()?;
+    let number = i32::try_from(number).map_err(|_| RequestError::DatabaseOutOfRange)?;
+    Ok(Request::Connection(ConnectionRequest::Select(number)))
 }
 
 fn client_setname(mut reader: ArgumentReader) -> Result<Request, RequestError> {

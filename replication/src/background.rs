@@ -60,15 +60,13 @@ impl Handle {
         self.common.wants_checkpoint.load(Ordering::Relaxed)
     }
 
-    /// The number of this start of the process; waits until the catalog is open.
-    pub(crate) fn incarnation(&self) -> Result<u64, Fault> {
+    /// The number of this start of the process; waits until the catalog is open. `None` if it could not be opened, which
+    /// the background thread ended with.
+    pub(crate) fn incarnation(&self) -> Option<Result<u64, Fault>> {
         let mut state = self.common.state.lock();
         loop {
-            if let Some(incarnation) = state.incarnation.take() {
-                return incarnation;
-            }
-            if state.is_closed {
-                return Err(Fault::Refused("the background thread ended before the catalog was open".into()));
+            if state.incarnation.is_some() || state.is_closed {
+                return state.incarnation.take();
             }
             self.common.wake.wait(&mut state);
         }

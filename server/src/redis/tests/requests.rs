@@ -173,6 +173,10 @@ fn requests_about_the_connection_or_the_server() {
                 name: Some(key()),
             }),
         ),
+        (
+            "HELLO 3 auth ann secret WHAT",
+            C::Hello(Hello { version: Some(ProtocolVersion::Resp3), auth: Some(credentials(Some("ann"))), name: None }),
+        ),
         ("AUTH secret", C::Auth(credentials(None))),
         ("AUTH ann secret", C::Auth(credentials(Some("ann")))),
         ("SELECT 0", C::Select(0)),

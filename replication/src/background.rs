@@ -146,6 +146,8 @@ impl Worker {
 
     /// Opens the catalog, which takes some ten milliseconds, beside the way to the first answer.
     fn open_catalog(&self) -> Result<Box<dyn Catalog>, Fault> {
+        // Where the disk is full to the end, sled leaves files behind that it can't read any more.
+        self.shared.engine.check_room(true)?;
         let path = self.shared.engine.directory().catalog();
         let opened = SledCatalog::open(&path);
         let incarnation = opened.as_ref().map_err(|_| ()).map(|catalog| next_incarnation(catalog, &path));

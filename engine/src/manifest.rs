@@ -89,7 +89,11 @@ impl Manifest {
     /// Damage, and faults of the disk.
     pub fn read(disk: &dyn Disk, folder: &Path) -> Result<Manifest, Fault> {
         let path = Manifest::path(folder);
-        let bytes = disk.read(&path, MAX_LEN).map_err(Fault::io("reading", &path))?;
+        let bytes = disk.read(&path, MAX_LEN).map_err(|error| match error.kind() {
+            // A checkpoint's folder gets its name with the manifest in it.
+            std::io::ErrorKind::NotFound => Fault::corrupt(&path, 0, "the file is missing; restore it from a backup"),
+            _ => Fault::io("reading", &path)(error),
+        })?;
         Manifest::decode(&bytes).map_err(|what| Fault::corrupt(&path, 0, what))
     }
 

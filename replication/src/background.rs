@@ -60,15 +60,13 @@ impl Handle {
         self.common.wants_checkpoint.load(Ordering::Relaxed)
     }
 
-    /// The number of this start of the process; waits until the catalog is open.
-    pub(crate) fn incarnation(&self) -> Result<u64, Fault> {
+    /// The number of this start of the process; waits until the catalog is open. `None` if it could not be opened, which
+    /// the background thread ended with.
+    pub(crate) fn incarnation(&self) -> Option<Result<u64, Fault>> {
         let mut state = self.common.state.lock();
         loop {
-            if let Some(incarnation) = state.incarnation.take() {
-                return incarnation;
-            }
-            if state.is_closed {
-                return Err(Fault::Refused("the background thread ended before the catalog was open".into()));
+            if state.incarnation.is_some() || state.is_closed {
+                return state.incarnation.take();
             }
             self.common.wake.wait(&mut state);
         }
@@ -150,6 +148,8 @@ impl Worker {
 
     /// Opens the catalog, which takes some ten milliseconds, beside the way to the first answer.
     fn open_catalog(&self) -> Result<Box<dyn Catalog>, Fault> {
+        // Where the disk is full to the end, sled leaves files behind that it can't read any more.
+        self.shared.engine.check_room(true)?;
         let path = self.shared.engine.directory().catalog();
         let opened = SledCatalog::open(&path);
         let used = self.used_incarnation;

@@ -32,6 +32,11 @@ impl IdWindow {
         proxies.map(|(&proxy, &(incarnation, sequence))| ProxyPosition { proxy, incarnation, sequence }).collect()
     }
 
+    /// The latest start of a process that has batches in it, 0 for none.
+    pub fn last_incarnation(&self) -> u64 {
+        self.proxies.values().map(|(incarnation, _)| *incarnation).max().unwrap_or(0)
+    }
+
     /// Takes note of a delivered header.
     pub fn deliver(&mut self, id: &BatchId) -> Verdict {
         let last = self.proxies.get(&id.proxy).copied().unwrap_or((0, 0));
@@ -65,6 +70,7 @@ mod tests {
         assert_eq!(deliver(1, 2, 2), Verdict::Skip, "a new start begins with 1");
         assert_eq!(deliver(1, 2, 1), Verdict::Execute);
         assert_eq!(deliver(1, 1, 3), Verdict::Skip, "the old start is over");
+        assert_eq!((window.last_incarnation(), IdWindow::default().last_incarnation()), (2, 0));
         assert_eq!(IdWindow::from_manifest(&window.to_manifest()), window);
     }
 }

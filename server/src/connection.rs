@@ -187,12 +187,9 @@ impl Connection {
                     arguments.iter_mut().for_each(|argument| *argument = Bytes::copy_from_slice(argument));
                 }
                 self.context.server.requests.fetch_add(1, Ordering::Relaxed);
-                match redis::find(&arguments).and_then(|spec| Ok((spec, spec.parse(arguments)?))) {
-                    Ok((spec, request)) => self.begin_or_queue(spec, request),
-                    Err(error) => {
-                        self.session.spoil_transaction();
-                        self.reply(|writer| writer.error(&error));
-                    }
+                match redis::find(&arguments) {
+                    Ok(spec) => self.begin_or_queue(spec, spec.parse(arguments)),
+                    Err(error) => self.refuse(&error),
                 }
                 true
             }

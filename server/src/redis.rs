@@ -33,7 +33,9 @@ mod tests;
 
 pub use encode::encode_reply;
 pub use error::RequestError;
-pub use request::{ClientAttribute, CommandQuery, ConnectionRequest, Credentials, Hello, Password, Request};
+pub use request::{
+    ClientAttribute, CommandQuery, ConnectionRequest, Credentials, Hello, Password, Request, WRONG_PASSWORD,
+};
 pub use shape::Shape;
 pub use table::{CommandSpec, Flags, find};
 pub use transactions::transaction;

@@ -2,19 +2,22 @@
 //! at will, and clients down to single bytes.
 //!
 //! ```text
-//! binary    builds and finds `skink`
-//! server    runs it: start, kill -9, stop, start again; what it refuses; `skink verify`
-//! wire      a client that sends any bytes and sees the exact bytes of each reply
-//! watchdog  ends a test that hangs, and the servers with it
-//! tools     programs that may not be there
+//! binary        builds and finds `skink`
+//! server        runs it: start, kill -9, stop, start again; what it refuses; `skink verify`
+//! wire          a client that sends any bytes and sees the exact bytes of each reply
+//! watchdog      ends a test that hangs, and the servers with it
+//! tools         programs that may not be there
+//! redis_server  one of them: Redis
 //! ```
 
 pub mod binary;
+pub mod redis_server;
 pub mod server;
 pub mod tools;
 pub mod watchdog;
 pub mod wire;
 
+pub use redis_server::RedisServer;
 pub use server::Server;
 pub use watchdog::Watchdog;
 pub use wire::Wire;

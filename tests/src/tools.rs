@@ -36,8 +36,11 @@ pub fn output(program: &str, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{program} can't be run: {error}"));
-    // Inputs are short: they fit the pipe.
-    let written = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
-    drop(written);
-    child.wait_with_output().expect("a child can be waited for")
+    std::thread::scope(|scope| {
+        // What is long is written while the output is read. A program that ends early does not want the rest.
+        if let Some(mut stdin) = child.stdin.take() {
+            scope.spawn(move || stdin.write_all(input.as_bytes()));
+        }
+        child.wait_with_output().expect("a child can be waited for")
+    })
 }

@@ -85,9 +85,12 @@ impl Wire {
             // As much again as there is, so that a long reply is not searched often.
             let start = self.buffer.len();
             let mut chunk = vec![0; start.clamp(16 << 10, 8 << 20)];
-            match self.stream.read(&mut chunk)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => self.buffer.extend_from_slice(&chunk[..read]),
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => self.buffer.extend_from_slice(&chunk[..read]),
+                // A machine that was suspended, for example.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

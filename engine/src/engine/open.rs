@@ -66,7 +66,10 @@ impl Engine {
             Some(format) if format.stage == Stage::Complete => {
                 directory.check_folders(&environment)?;
                 directory.sync_names(&environment)?;
-                (format, Arc::new(log_files(&environment, &directory, &format)), None)
+                let log_files = log_files(&environment, &directory, &format);
+                // Refuses what does not belong there: now, rather than when files are dropped.
+                log_files.list()?;
+                (format, Arc::new(log_files), None)
             }
             _ => {
                 let (format, log_files, writer) = create(&environment, &directory, options)?;

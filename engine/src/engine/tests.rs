@@ -186,6 +186,14 @@ fn a_directory_that_cannot_be_used_is_refused_with_advice() {
     std::fs::write(root.join("notes.txt"), "x").unwrap();
     assert!(refusal(&root).contains("notes.txt"));
     std::fs::remove_file(root.join("notes.txt")).unwrap();
+    std::fs::write(root.join("log/notes.txt"), "x").unwrap();
+    assert!(refusal(&root).contains("notes.txt"));
+    std::fs::remove_file(root.join("log/notes.txt")).unwrap();
+    let manifest = root.join("checkpoints/0000000000000000/MANIFEST");
+    std::fs::rename(&manifest, folder.path().join("aside")).unwrap();
+    let text = refusal(&root);
+    assert!(text.contains("MANIFEST is damaged at offset 0: the file is missing"), "{text}");
+    std::fs::rename(folder.path().join("aside"), &manifest).unwrap();
     std::fs::remove_dir_all(root.join("log")).unwrap();
     assert!(refusal(&root).contains("deleted in part"));
     std::fs::create_dir(root.join("log")).unwrap();

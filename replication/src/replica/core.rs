@@ -81,7 +81,8 @@ impl Core {
         self.publish();
         self.shared.set_phase(Phase::Serving);
         // Batches of this process need its number; the catalog was opened in the background.
-        let incarnation = self.background.incarnation()?;
+        let Some(incarnation) = self.background.incarnation() else { return Ok(()) };
+        let incarnation = self.incarnation_after(incarnation?);
         let mut serving = Serving {
             engine,
             executor,
@@ -96,6 +97,20 @@ impl Core {
             core: self,
         };
         serving.serve()
+    }
+
+    /// The number of this start, given the catalog's. One that went back would give batches ids that are taken, and they
+    /// would be skipped; the window knows all that were used.
+    fn incarnation_after(&self, counted: u64) -> u64 {
+        let last = self.progress.ids.last_incarnation();
+        if counted <= last {
+            tracing::warn!(
+                counted,
+                last,
+                "the catalog was removed or went back; the log says how often the process was started"
+            );
+        }
+        counted.max(last + 1)
     }
 
     fn publish(&self) {

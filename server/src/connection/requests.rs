@@ -4,7 +4,10 @@ use super::operation;
 use super::session::{MAX_QUEUED, Queued, Session};
 use super::{Connection, Waiting, fault_text, max_request_len, refusal_text};
 use crate::information;
-use crate::redis::{CommandSpec, ConnectionRequest, Flags, Hello, Request, Shape, catalog, encode_reply, transaction};
+use crate::redis::{
+    CommandSpec, ConnectionRequest, Flags, Hello, Request, RequestError, Shape, WRONG_PASSWORD, catalog, encode_reply,
+    transaction,
+};
 use crate::resp::{Frame, ProtocolVersion, ReplyWriter};
 use bytes::Bytes;
 use skink_engine::command::{Command, CommandError, Footprint, MAX_KEY_LEN, MAX_REPLY_LEN, Precondition};
@@ -18,31 +21,58 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const MAX_WAIT_MS: u64 = 60_000;
 
 impl Connection {
-    /// Begins a request, or queues it inside `MULTI`.
-    pub(super) fn begin_or_queue(&mut self, spec: &'static CommandSpec, request: Request) {
-        let Some(queued) = &mut self.session.queued else { return self.begin(request) };
-        if spec.flags.has(Flags::NOT_QUEUED) {
-            return self.begin(request);
+    /// Answers what is no command, or not with so many arguments: that spoils a transaction.
+    pub(super) fn refuse(&mut self, error: &RequestError) {
+        self.session.spoil_transaction();
+        // A client that sends EXEC takes the transaction for over.
+        if *error == RequestError::WrongArity("exec") {
+            self.session.end_transaction();
+            let text = error.to_string();
+            let why = text.trim_start_matches("ERR ");
+            return self.reply(|writer| {
+                writer.error(format_args!("EXECABORT Transaction discarded because of: {why}"));
+            });
         }
-        let error = match request {
-            Request::Execute { command, shape } => {
-                queued.bytes += command.size();
-                if queued.commands.len() == MAX_QUEUED || queued.bytes > max_request_len(&self.context) {
-                    Some("ERR the transaction is too large".to_string())
-                } else {
-                    queued.commands.push((command, shape));
-                    None
-                }
+        self.reply(|writer| writer.error(error));
+    }
+
+    /// Begins a request, or queues it inside `MULTI`. As in Redis, what is wrong with a queued command's arguments is
+    /// its answer to `EXEC`, and the others are executed.
+    pub(super) fn begin_or_queue(&mut self, spec: &'static CommandSpec, request: Result<Request, RequestError>) {
+        let queued = match &mut self.session.queued {
+            Some(queued) if !spec.flags.has(Flags::NOT_QUEUED) => queued,
+            _ => {
+                return match request {
+                    Ok(request) => self.begin(request),
+                    Err(error) => self.reply(|writer| writer.error(error)),
+                };
             }
-            Request::Connection(_) => Some(format!("ERR '{}' can't be part of a transaction", spec.name)),
         };
-        match error {
-            None => self.reply(|writer| writer.simple("QUEUED")),
-            Some(error) => {
-                self.session.spoil_transaction();
-                self.reply(|writer| writer.error(error));
+        let entry = match request {
+            Ok(Request::Execute { command, shape }) => Some((command.size(), (Some(command), shape))),
+            Ok(Request::Connection(ConnectionRequest::Unwatch)) => Some((0, (None, Shape::Answer(Frame::OK)))),
+            Ok(Request::Connection(request)) => request.fixed_answer().map(|answer| {
+                let len = if let Frame::Bulk(text) = &answer { text.len() } else { 0 };
+                (len, (None, Shape::Answer(answer)))
+            }),
+            Err(error) => {
+                let text = error.to_string();
+                Some((text.len(), (None, Shape::Answer(Frame::error(text)))))
             }
-        }
+        };
+        let error = match entry {
+            None => "ERR Command not allowed inside a transaction",
+            Some((len, entry)) => {
+                queued.bytes += len;
+                if queued.commands.len() < MAX_QUEUED && queued.bytes <= max_request_len(&self.context) {
+                    queued.commands.push(entry);
+                    return self.reply(|writer| writer.simple("QUEUED"));
+                }
+                "ERR the transaction is too large"
+            }
+        };
+        self.session.spoil_transaction();
+        self.reply(|writer| writer.error(error));
     }
 
     pub(super) fn begin(&mut self, request: Request) {
@@ -143,20 +173,11 @@ impl Connection {
     }
 
     fn begin_connection(&mut self, request: ConnectionRequest) {
+        if let Some(answer) = request.fixed_answer() {
+            return self.reply(|writer| answer.write(writer));
+        }
         match request {
-            ConnectionRequest::Ping(None) => self.reply(|writer| writer.simple("PONG")),
-            ConnectionRequest::Ping(Some(text)) | ConnectionRequest::Echo(text) => {
-                self.reply(|writer| writer.bulk(&text));
-            }
             ConnectionRequest::Hello(hello) => self.hello(hello),
-            ConnectionRequest::Auth(_) => self.reply(|writer| {
-                writer.error(
-                    "ERR AUTH <password> called without any password configured for the default user. \
-                     Are you sure your configuration is correct?",
-                );
-            }),
-            ConnectionRequest::Select(0) | ConnectionRequest::Accepted => self.ok(),
-            ConnectionRequest::Select(_) => self.reply(|writer| writer.error("ERR DB index is out of range")),
             ConnectionRequest::Quit => {
                 self.ok();
                 self.is_closing = true;
@@ -170,7 +191,6 @@ impl Connection {
                 self.reply(|writer| writer.simple("RESET"));
                 self.version = ProtocolVersion::default();
             }
-            ConnectionRequest::ClientSetInfo { .. } => self.ok(),
             ConnectionRequest::ClientSetName(name) => {
                 self.session.name = Bytes::copy_from_slice(&name);
                 self.ok();
@@ -195,10 +215,13 @@ impl Connection {
             }
             ConnectionRequest::Multi => self.multi(),
             ConnectionRequest::Exec => self.exec(),
+            // Without a transaction, what is watched stays watched.
+            ConnectionRequest::Discard if self.session.queued.is_none() => {
+                self.reply(|writer| writer.error("ERR DISCARD without MULTI"));
+            }
             ConnectionRequest::Discard => {
-                let had = self.session.queued.take().is_some();
-                self.session.watched.clear();
-                self.reply(|writer| if had { writer.ok() } else { writer.error("ERR DISCARD without MULTI") });
+                self.session.end_transaction();
+                self.ok();
             }
             ConnectionRequest::Watch(keys) => self.watch(keys),
             ConnectionRequest::Unwatch => {
@@ -228,11 +251,17 @@ impl Connection {
                     writer.bulk(now.subsec_micros().to_string().as_bytes());
                 });
             }
-            ConnectionRequest::SlowLogGet(_) | ConnectionRequest::LatencyLatest => {
-                self.reply(|writer| writer.array(0));
-            }
-            ConnectionRequest::SlowLogLen | ConnectionRequest::LatencyReset => self.reply(|writer| writer.integer(0)),
-            ConnectionRequest::SlowLogReset => self.ok(),
+            ConnectionRequest::Ping(_)
+            | ConnectionRequest::Echo(_)
+            | ConnectionRequest::Auth(_)
+            | ConnectionRequest::Select(_)
+            | ConnectionRequest::Accepted
+            | ConnectionRequest::ClientSetInfo { .. }
+            | ConnectionRequest::SlowLogGet(_)
+            | ConnectionRequest::SlowLogLen
+            | ConnectionRequest::SlowLogReset
+            | ConnectionRequest::LatencyLatest
+            | ConnectionRequest::LatencyReset => unreachable!("it has a fixed answer"),
         }
     }
 
@@ -246,10 +275,8 @@ impl Connection {
     }
 
     fn hello(&mut self, hello: Hello) {
-        if hello.auth.is_some() {
-            return self.reply(|writer| {
-                writer.error("WRONGPASS invalid username-password pair or user is disabled.");
-            });
+        if hello.auth.is_some_and(|credentials| !credentials.are_accepted()) {
+            return self.reply(|writer| writer.error(WRONG_PASSWORD));
         }
         if let Some(name) = hello.name {
             self.session.name = Bytes::copy_from_slice(&name);

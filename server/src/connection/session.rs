@@ -10,10 +10,11 @@ pub(super) const MAX_QUEUED: usize = 65_535;
 /// A transaction that is being put together.
 #[derive(Default)]
 pub(super) struct Queued {
-    pub(super) commands: Vec<(Command, Shape)>,
+    /// What is no command of the engine has its answer as its shape.
+    pub(super) commands: Vec<(Option<Command>, Shape)>,
     /// A command was refused: `EXEC` will refuse all.
     pub(super) is_spoiled: bool,
-    /// Bytes that the commands carry.
+    /// Bytes that the commands and answers carry.
     pub(super) bytes: usize,
 }
 
@@ -28,6 +29,12 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(id: u64) -> Session {
         Session { id, name: Bytes::new(), queued: None, watched: Vec::new() }
+    }
+
+    /// Drops the transaction and what it watches.
+    pub(super) fn end_transaction(&mut self) {
+        self.watched.clear();
+        self.queued = None;
     }
 
     /// Notes that a command inside a transaction was refused.

@@ -96,6 +96,9 @@ fn wait(mut reader: ArgumentReader) -> Result<Request, RequestError> {
 const DEFAULT_SLOW_LOG_ENTRIES: usize = 10;
 
 fn slowlog_get(mut reader: ArgumentReader) -> Result<Request, RequestError> {
+    if reader.len() > 1 {
+        return Err(RequestError::SubcommandArity { subcommand: "GET", command: "SLOWLOG" });
+    }
     let count = match reader.len() {
         0 => Some(DEFAULT_SLOW_LOG_ENTRIES),
         _ => match reader.integer().map_err(|_| RequestError::SlowLogCount)? {
@@ -103,6 +106,5 @@ fn slowlog_get(mut reader: ArgumentReader) -> Result<Request, RequestError> {
             count => Some(usize::try_from(count).map_err(|_| RequestError::SlowLogCount)?),
         },
     };
-    reader.end().map_err(|_| reader.wrong_arity())?;
     Ok(Request::Connection(ConnectionRequest::SlowLogGet(count)))
 }

@@ -48,12 +48,18 @@ impl ArgumentReader {
 
     /// The next argument, a 64-bit integer.
     pub(super) fn integer(&mut self) -> Result<i64, RequestError> {
-        parse_integer(&self.required()?).ok_or(RequestError::NotAnInteger)
+        integer(&self.required()?)
     }
 
     /// The next argument, a time that is later than none.
     pub(super) fn positive_expiry(&mut self, form: TimeForm) -> Result<Expiry, RequestError> {
-        let number = self.integer()?;
+        let number = self.required()?;
+        self.positive_expiry_of(form, &number)
+    }
+
+    /// An argument that was taken before, a time that is later than none.
+    pub(super) fn positive_expiry_of(&self, form: TimeForm, number: &[u8]) -> Result<Expiry, RequestError> {
+        let number = integer(number)?;
         match form.expiry(number) {
             Some(expiry) if number > 0 => Ok(expiry),
             _ => Err(self.invalid_expire_time()),
@@ -81,10 +87,19 @@ impl ArgumentReader {
     }
 }
 
+/// An argument as a 64-bit integer.
+pub(super) fn integer(argument: &[u8]) -> Result<i64, RequestError> {
+    parse_integer(argument).ok_or(RequestError::NotAnInteger)
+}
+
 /// Whether an argument is this keyword (given in upper case).
 pub(super) fn is_keyword(argument: &[u8], keyword: &str) -> bool {
     argument.eq_ignore_ascii_case(keyword.as_bytes())
 }
+
+/// Longest time from now on, in milliseconds: with a clock up to the year 2248, it ends before time does. What is longer
+/// is refused here, where the error can name the command, as Redis' does.
+const MAX_IN_MS: i64 = i64::MAX - (1 << 43);
 
 /// How a time is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +125,8 @@ impl TimeForm {
     /// The expiry that a number in this form is; `None` past the end of time.
     pub(super) fn expiry(self, number: i64) -> Option<Expiry> {
         Some(match self {
-            TimeForm::InSeconds => Expiry::InMs(number.checked_mul(1000)?),
-            TimeForm::InMs => Expiry::InMs(number),
+            TimeForm::InSeconds => Expiry::InMs(number.checked_mul(1000).filter(|in_ms| *in_ms <= MAX_IN_MS)?),
+            TimeForm::InMs => Expiry::InMs(Some(number).filter(|in_ms| *in_ms <= MAX_IN_MS)?),
             TimeForm::AtSeconds => Expiry::AtMs(number.checked_mul(1000)?),
             TimeForm::AtMs => Expiry::AtMs(number),
         })

@@ -98,7 +98,11 @@ fn hello(mut reader: ArgumentReader) -> Result<Request, RequestError> {
     while let Some(option) = reader.next() {
         if is_keyword(&option, "AUTH") && reader.len() >= 2 {
             let (user, password) = (reader.required()?, Password::new(reader.required()?));
-            hello.auth = Some(Credentials { user: Some(user), password });
+            let credentials = hello.auth.insert(Credentials { user: Some(user), password });
+            // As in Redis, that is the answer, whatever comes behind it.
+            if !credentials.are_accepted() {
+                break;
+            }
         } else if is_keyword(&option, "SETNAME") && reader.len() >= 1 {
             hello.name = Some(visible(reader.required()?).ok_or(RequestError::InvalidClientName)?);
         } else {
@@ -119,7 +123,9 @@ fn auth(mut reader: ArgumentReader) -> Result<Request, RequestError> {
 }
 
 fn select(mut reader: ArgumentReader) -> Result<Request, RequestError> {
-    Ok(Request::Connection(ConnectionRequest::Select(reader.integer()?)))
+    let number = reader.integer()?;
+    let number = i32::try_from(number).map_err(|_| RequestError::DatabaseOutOfRange)?;
+    Ok(Request::Connection(ConnectionRequest::Select(number)))
 }
 
 fn client_setname(mut reader: ArgumentReader) -> Result<Request, RequestError> {

@@ -112,6 +112,7 @@ fn write_group(replies: &[Reply], shape: &Shape, writer: &mut ReplyWriter<'_>) {
                 None => write_mismatch(&replies, shape, writer),
             }
         }
+        Shape::Answer(frame) => frame.write(writer),
         _ => replies.iter().for_each(|reply| write_reply(reply, shape, writer)),
     }
 }

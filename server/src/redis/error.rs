@@ -46,6 +46,17 @@ pub enum RequestError {
     /// `SCAN` with a cursor that is no number.
     #[error("ERR invalid cursor")]
     InvalidCursor,
+    /// `SELECT` with a number that no database can have.
+    #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
+    DatabaseOutOfRange,
+    /// A subcommand that does not take so many arguments, where Redis says it in this way.
+    #[error("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {command} HELP.")]
+    SubcommandArity {
+        /// The subcommand as it came.
+        subcommand: &'static str,
+        /// The command's name, in upper case.
+        command: &'static str,
+    },
     /// `EXPIRE` with `NX` and another rule.
     #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]
     ExpireNxWithOthers,

@@ -1,6 +1,6 @@
 //! When keys expire: `EXPIRE`, `TTL` and the like.
 
-use super::arguments::{ArgumentReader, TimeForm, is_keyword};
+use super::arguments::{ArgumentReader, TimeForm, integer, is_keyword};
 use super::error::quote;
 use super::table::{CommandSpec, Flags, KeyPositions};
 use super::{Request, RequestError, Shape};
@@ -73,9 +73,7 @@ fn persist(mut reader: ArgumentReader) -> Result<Request, RequestError> {
 
 fn expire(mut reader: ArgumentReader, form: TimeForm) -> Result<Request, RequestError> {
     let key = reader.required()?;
-    let number = reader.integer()?;
-    // Zero and less are times that have passed: they delete the key.
-    let expiry = form.expiry(number).ok_or_else(|| reader.invalid_expire_time())?;
+    let number = reader.required()?;
     let (mut if_none, mut if_some, mut if_later, mut if_earlier) = (false, false, false, false);
     while let Some(option) = reader.next() {
         let rule = [("NX", &mut if_none), ("XX", &mut if_some), ("GT", &mut if_later), ("LT", &mut if_earlier)]
@@ -97,5 +95,7 @@ fn expire(mut reader: ArgumentReader, form: TimeForm) -> Result<Request, Request
         (_, true, ..) => ExpiryRule::IfSome,
         (false, false, false, false) => ExpiryRule::Always,
     };
+    // Zero and less are times that have passed: they delete the key.
+    let expiry = form.expiry(integer(&number)?).ok_or_else(|| reader.invalid_expire_time())?;
     Ok(Request::execute(Command::SetExpiry { key, expiry, rule }, Shape::Integer))
 }

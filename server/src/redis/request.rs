@@ -2,7 +2,7 @@
 
 use super::CommandSpec;
 use super::Shape;
-use crate::resp::ProtocolVersion;
+use crate::resp::{Frame, ProtocolVersion};
 use bytes::Bytes;
 use skink_engine::command::Command;
 use std::fmt;
@@ -39,7 +39,7 @@ pub enum ConnectionRequest {
     /// `AUTH`.
     Auth(Credentials),
     /// `SELECT`: only database 0 exists; others are `ERR DB index is out of range`.
-    Select(i64),
+    Select(i32),
     /// `QUIT`: answer with OK and close.
     Quit,
     /// `RESET`: as a new connection, protocol version included; answer with the status `RESET`.
@@ -111,6 +111,31 @@ pub enum ConnectionRequest {
     LatencyReset,
 }
 
+impl ConnectionRequest {
+    /// The answer where it is the same at any time and for every client, and nothing is done besides.
+    pub fn fixed_answer(&self) -> Option<Frame> {
+        Some(match self {
+            ConnectionRequest::Ping(None) => Frame::simple("PONG"),
+            ConnectionRequest::Ping(Some(text)) | ConnectionRequest::Echo(text) => Frame::bulk(text.clone()),
+            ConnectionRequest::Auth(credentials) if credentials.are_accepted() => Frame::OK,
+            ConnectionRequest::Auth(Credentials { user: Some(_), .. }) => Frame::error(WRONG_PASSWORD),
+            ConnectionRequest::Auth(Credentials { user: None, .. }) => Frame::error(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ),
+            ConnectionRequest::Select(0) | ConnectionRequest::Accepted => Frame::OK,
+            ConnectionRequest::Select(_) => Frame::error("ERR DB index is out of range"),
+            ConnectionRequest::ClientSetInfo { .. } | ConnectionRequest::SlowLogReset => Frame::OK,
+            ConnectionRequest::SlowLogGet(_) | ConnectionRequest::LatencyLatest => Frame::Array(Vec::new()),
+            ConnectionRequest::SlowLogLen | ConnectionRequest::LatencyReset => Frame::Integer(0),
+            _ => return None,
+        })
+    }
+}
+
+/// The answer to a user that does not exist.
+pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
 /// The arguments of `HELLO`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hello {
@@ -129,6 +154,13 @@ pub struct Credentials {
     pub user: Option<Bytes>,
     /// The password.
     pub password: Password,
+}
+
+impl Credentials {
+    /// Whether they are those of a user that there is. As in Redis without passwords, that is `default`, with any password.
+    pub fn are_accepted(&self) -> bool {
+        self.user.as_deref() == Some(b"default")
+    }
 }
 
 /// A password, which no log line shows.

@@ -1,9 +1,10 @@
 //! How the reply to a command is to look.
 
+use crate::resp::Frame;
 use bytes::Bytes;
 
 /// How the engine's reply to a command becomes RESP. Failures are errors whatever the shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     /// `OK`, or nil where the write was not to happen.
     Status,
@@ -48,6 +49,8 @@ pub enum Shape {
         /// What that reply looks like.
         shape: Box<Shape>,
     },
+    /// This, whatever the state: the place in a transaction of what is no command of the engine.
+    Answer(Frame),
     /// An array of the replies of a transaction's commands, each with its shape; nil if it was aborted.
     Transaction(Vec<Shape>),
 }
@@ -57,6 +60,7 @@ impl Shape {
     pub(super) fn width(&self) -> usize {
         match self {
             Shape::Pick { of, .. } => *of,
+            Shape::Answer(_) => 0,
             _ => 1,
         }
     }

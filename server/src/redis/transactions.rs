@@ -39,18 +39,19 @@ fn watch(reader: ArgumentReader) -> Result<Request, RequestError> {
 /// One command of several, and the shape of its reply.
 ///
 /// With `all_or_nothing`, the first command that fails undoes the others (a statement's `BEGIN … COMMIT`); without,
-/// they stand (`EXEC`). Commands that are transactions themselves since they stand for one of Redis'
+/// they stand (`EXEC`). What has no command is answered by its shape alone. Commands that are transactions themselves since they stand for one of Redis'
 /// (`GETDEL`) are taken apart: the engine knows no transactions in transactions.
 pub fn transaction(
-    commands: Vec<(Command, Shape)>,
+    commands: Vec<(Option<Command>, Shape)>,
     preconditions: Vec<Precondition>,
     all_or_nothing: bool,
 ) -> (Command, Shape) {
     let (mut flat, mut shapes) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
     for (command, shape) in commands {
         match (command, &shape) {
-            (Command::Transaction(inner), Shape::Pick { .. }) => flat.extend(inner.commands),
-            (command, _) => flat.push(command),
+            (Some(Command::Transaction(inner)), Shape::Pick { .. }) => flat.extend(inner.commands),
+            (Some(command), _) => flat.push(command),
+            (None, _) => {}
         }
         shapes.push(shape);
     }

@@ -105,7 +105,7 @@ fn upsert(key: Bytes, value: Bytes) -> Put {
 
 fn set(mut reader: ArgumentReader) -> Result<Request, RequestError> {
     let mut put = upsert(reader.required()?, reader.required()?);
-    let mut expiry = None;
+    let mut expiry = ExpiryOption::default();
     while let Some(option) = reader.next() {
         if is_keyword(&option, "NX") && put.mode != PutMode::Update {
             put.mode = PutMode::Create;
@@ -113,17 +113,13 @@ fn set(mut reader: ArgumentReader) -> Result<Request, RequestError> {
             put.mode = PutMode::Update;
         } else if is_keyword(&option, "GET") {
             put.return_previous = true;
-        } else if is_keyword(&option, "KEEPTTL") && expiry.is_none() {
-            expiry = Some(Expiry::Keep);
-        } else if let Some(form) = TimeForm::of_option(&option)
-            && expiry.is_none()
-        {
-            expiry = Some(reader.positive_expiry(form)?);
+        } else if is_keyword(&option, "KEEPTTL") {
+            expiry.set(ExpiryOption::Other)?;
         } else {
-            return Err(RequestError::Syntax);
+            expiry.set_time(&option, &mut reader)?;
         }
     }
-    put.expiry = expiry.unwrap_or(Expiry::Never);
+    put.expiry = expiry.value(&reader, Expiry::Keep)?.unwrap_or(Expiry::Never);
     let shape = if put.return_previous { Shape::Value } else { Shape::Status };
     Ok(Request::execute(Command::Put(put), shape))
 }
@@ -152,17 +148,60 @@ fn getdel(mut reader: ArgumentReader) -> Result<Request, RequestError> {
 
 fn getex(mut reader: ArgumentReader) -> Result<Request, RequestError> {
     let key = reader.required()?;
-    let Some(option) = reader.next() else {
-        return Ok(Request::execute(Command::Read { key }, Shape::Value));
-    };
-    let expiry = if is_keyword(&option, "PERSIST") {
-        Expiry::Never
-    } else {
-        let form = TimeForm::of_option(&option).ok_or(RequestError::Syntax)?;
-        reader.positive_expiry(form)?
-    };
-    reader.end()?;
-    Ok(read_then(key.clone(), Command::SetExpiry { key, expiry, rule: ExpiryRule::Always }))
+    let mut expiry = ExpiryOption::default();
+    while let Some(option) = reader.next() {
+        if is_keyword(&option, "PERSIST") {
+            expiry.set(ExpiryOption::Other)?;
+        } else {
+            expiry.set_time(&option, &mut reader)?;
+        }
+    }
+    Ok(match expiry.value(&reader, Expiry::Never)? {
+        None => Request::execute(Command::Read { key }, Shape::Value),
+        Some(expiry) => read_then(key.clone(), Command::SetExpiry { key, expiry, rule: ExpiryRule::Always }),
+    })
+}
+
+/// What options say of an expiry. As in Redis, an option may come again, then the last one counts; others may not come
+/// beside it; and numbers are looked at when all options are known to be some.
+#[derive(Default)]
+enum ExpiryOption {
+    /// Nothing.
+    #[default]
+    None,
+    /// The command's option that is no time.
+    Other,
+    /// A time.
+    Time(TimeForm, Bytes),
+}
+
+impl ExpiryOption {
+    fn set(&mut self, to: ExpiryOption) -> Result<(), RequestError> {
+        let goes_together = match (&*self, &to) {
+            (ExpiryOption::None, _) | (ExpiryOption::Other, ExpiryOption::Other) => true,
+            (ExpiryOption::Time(form, _), ExpiryOption::Time(again, _)) => form == again,
+            _ => false,
+        };
+        if !goes_together {
+            return Err(RequestError::Syntax);
+        }
+        *self = to;
+        Ok(())
+    }
+
+    fn set_time(&mut self, option: &[u8], reader: &mut ArgumentReader) -> Result<(), RequestError> {
+        let form = TimeForm::of_option(option).ok_or(RequestError::Syntax)?;
+        let number = reader.required()?;
+        self.set(ExpiryOption::Time(form, number))
+    }
+
+    fn value(&self, reader: &ArgumentReader, other: Expiry) -> Result<Option<Expiry>, RequestError> {
+        match self {
+            ExpiryOption::None => Ok(None),
+            ExpiryOption::Other => Ok(Some(other)),
+            ExpiryOption::Time(form, number) => reader.positive_expiry_of(*form, number).map(Some),
+        }
+    }
 }
 
 /// Reads a key, then does something to it, as one; answers with what was read.

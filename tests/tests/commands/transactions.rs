@@ -26,6 +26,41 @@ fn a_transaction_with_a_mistake_does_nothing() {
 }
 
 #[test]
+fn wrong_arguments_are_answered_by_exec_and_leave_the_other_commands() {
+    let _watchdog = Watchdog::minutes(5, "wrong_arguments_are_answered_by_exec_and_leave_the_other_commands");
+    let server = Server::start(&[]);
+    for version in ["2", "3"] {
+        let mut wire = server.wire();
+        wire.say(&format!("HELLO {version}"));
+        assert_eq!(wire.say("MULTI"), "+OK\\r\\n");
+        let refused =
+            "-EXECABORT Transaction discarded because of: wrong number of arguments for \\'exec\\' command\\r\\n";
+        assert_eq!(wire.say("EXEC k"), refused);
+        assert_eq!(wire.say("SET k 1"), "+OK\\r\\n");
+        assert_eq!(wire.say("MULTI"), "+OK\\r\\n");
+        let lines =
+            ["SET k 2", "SET k v WHAT", "PING", "ECHO x", "PING a b", "SELECT 0", "SELECT x", "UNWATCH", "INCR k"];
+        for line in lines {
+            assert_eq!(wire.say(line), "+QUEUED\\r\\n", "{line}");
+        }
+        let expected = "*9\r\n+OK\r\n-ERR syntax error\r\n+PONG\r\n$1\r\nx\r\n\
+                        -ERR wrong number of arguments for 'ping' command\r\n+OK\r\n\
+                        -ERR value is not an integer or out of range\r\n+OK\r\n:3\r\n";
+        assert_eq!(String::from_utf8(wire.call(&[b"EXEC"])).unwrap(), expected);
+        // Nothing for the engine in it.
+        wire.send(&pipeline(&["MULTI", "PING", "EXEC"]));
+        let replies: Vec<Vec<u8>> = (0..3).map(|_| wire.reply()).collect();
+        assert_eq!(replies[2], b"*1\r\n+PONG\r\n");
+        // They take room in memory, too.
+        let long = vec![b'x'; 15 << 20];
+        assert_eq!(wire.say("MULTI"), "+OK\\r\\n");
+        let replies: Vec<Vec<u8>> = (0..6).map(|_| wire.call(&[b"ECHO", &long])).collect();
+        assert!(replies.contains(&b"-ERR the transaction is too large\r\n".to_vec()));
+        assert!(wire.say("EXEC").starts_with("-EXECABORT "));
+    }
+}
+
+#[test]
 fn an_error_in_a_transaction_leaves_the_other_commands() {
     let _watchdog = Watchdog::minutes(5, "an_error_in_a_transaction_leaves_the_other_commands");
     let server = Server::start(&[]);
@@ -93,6 +128,10 @@ fn a_watched_key_that_changes_stops_the_transaction() {
         check(&mut other, &[("SET k 3", "+OK")]);
         check(&mut one, &[("MULTI", "+OK"), ("GET k", "+QUEUED"), ("EXEC", "[\"3\"]")]);
     }
+    // A DISCARD that drops nothing does not stop the watching.
+    check(&mut one, &[("WATCH k", "+OK"), ("DISCARD", "-ERR DISCARD without MULTI")]);
+    check(&mut other, &[("SET k 4", "+OK")]);
+    check(&mut one, &[("MULTI", "+OK"), ("GET k", "+QUEUED"), ("EXEC", "nil")]);
     // A key that is not there is watched too.
     check(&mut one, &[("DEL k", ":1"), ("WATCH k", "+OK"), ("MULTI", "+OK"), ("SET k mine", "+QUEUED")]);
     check(&mut other, &[("SET k theirs", "+OK")]);

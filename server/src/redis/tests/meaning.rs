@@ -194,7 +194,7 @@ proptest! {
             // Requests that are refused, or are the connection's, are tested elsewhere.
             let Ok(Request::Execute { command, shape }) = parse(arguments(&line)) else { continue };
             check(&state.execute(&command), &shape);
-            queued.push((command, shape));
+            queued.push((Some(command), shape));
         }
         let (command, shape) = transaction(queued, vec![], false);
         check(&state.execute(&command), &shape);

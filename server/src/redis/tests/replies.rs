@@ -1,7 +1,7 @@
 //! Golden bytes of the engine's replies, for both versions of the protocol.
 
 use super::super::{Shape, encode_reply, transaction};
-use crate::resp::ProtocolVersion;
+use crate::resp::{Frame, ProtocolVersion};
 use bytes::BytesMut;
 use skink_engine::command::{Command, CommandError, Entry, Reply, TimeToLive, Versioned};
 use skink_engine::position::Revision;
@@ -129,19 +129,28 @@ fn failures_have_their_codes_in_every_shape() {
 #[test]
 fn a_transaction_takes_pairs_apart_and_counts_commands_as_the_client_does() {
     let read = || Command::Read { key: "k".into() };
-    let (pair, _) = transaction(vec![(read(), Shape::Value), (Command::Flush, Shape::Status)], vec![], false);
-    let commands = vec![(read(), Shape::Value), (pair, pick(Shape::Value)), (Command::Count, Shape::Integer)];
+    let (pair, _) =
+        transaction(vec![(Some(read()), Shape::Value), (Some(Command::Flush), Shape::Status)], vec![], false);
+    let commands = vec![
+        (Some(read()), Shape::Value),
+        (Some(pair), pick(Shape::Value)),
+        (None, Shape::Answer(Frame::simple("PONG"))),
+        (Some(Command::Count), Shape::Integer),
+    ];
     let (command, shape) = transaction(commands, vec![], true);
     let Command::Transaction(inner) = command else { panic!("it is a transaction") };
     assert_eq!(inner.commands, [read(), read(), Command::Flush, Command::Count]);
     assert!(inner.all_or_nothing);
-    for (index, number) in [(0, 1), (1, 2), (2, 2), (3, 3)] {
+    for (index, number) in [(0, 1), (1, 2), (2, 2), (3, 4)] {
         let reply = Reply::RolledBack { index, error: CommandError::KeyExists };
         let expected = format!(
             "-KEYEXISTS transaction rolled back at command {number}: the key exists already; use UPDATE to change it\r\n"
         );
         assert_eq!(encode(&reply, &shape, ProtocolVersion::Resp2), expected);
     }
+    let replies = vec![Reply::Missing, Reply::Missing, Reply::Done, Reply::Integer(7)];
+    let expected = "*4\r\n_\r\n_\r\n+PONG\r\n:7\r\n";
+    assert_eq!(encode(&Reply::Transaction(replies), &shape, ProtocolVersion::Resp3), expected);
 }
 
 #[test]

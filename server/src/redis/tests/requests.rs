@@ -1,9 +1,9 @@
 //! What each request becomes, and every error text.
 
 use super::super::request::{ClientAttribute, CommandQuery, Credentials, Hello, Password};
-use super::super::{ConnectionRequest, Request, Shape, parse};
+use super::super::{ConnectionRequest, Request, Shape, WRONG_PASSWORD, parse};
 use super::arguments;
-use crate::resp::{Arguments, ProtocolVersion};
+use crate::resp::{Arguments, Frame, ProtocolVersion};
 use bytes::Bytes;
 use skink_engine::command::{
     Command, Condition, Expiry, ExpiryRule, MAX_RANGE_LIMIT, Pattern, Put, PutMode, Range, RangeQuery, Transaction,
@@ -57,6 +57,8 @@ fn commands_on_the_state() {
             Shape::Status,
         ),
         ("SET k v KEEPTTL", Command::Put(Put { expiry: Expiry::Keep, ..put() }), Shape::Status),
+        ("SET k v KEEPTTL KEEPTTL", Command::Put(Put { expiry: Expiry::Keep, ..put() }), Shape::Status),
+        ("SET k v EX x EX 10", Command::Put(Put { expiry: Expiry::InMs(10_000), ..put() }), Shape::Status),
         ("SETNX k v", Command::Put(Put { mode: PutMode::Create, ..put() }), Shape::Flag),
         ("SETEX k 10 v", Command::Put(Put { expiry: Expiry::InMs(10_000), ..put() }), Shape::Status),
         ("PSETEX k 10 v", Command::Put(Put { expiry: Expiry::InMs(10), ..put() }), Shape::Status),
@@ -65,6 +67,7 @@ fn commands_on_the_state() {
         ("GETEX k", Command::Read { key: key() }, Shape::Value),
         ("GETEX k PERSIST", read_then(set_expiry(Expiry::Never, ExpiryRule::Always)), first()),
         ("GETEX k EXAT 2", read_then(set_expiry(Expiry::AtMs(2000), ExpiryRule::Always)), first()),
+        ("GETEX k PX 1 PX 2", read_then(set_expiry(Expiry::InMs(2), ExpiryRule::Always)), first()),
         ("MGET k l", Command::ReadMany { keys: keys() }, Shape::Values),
         (
             "MSET k l",
@@ -170,6 +173,10 @@ fn requests_about_the_connection_or_the_server() {
                 name: Some(key()),
             }),
         ),
+        (
+            "HELLO 3 auth ann secret WHAT",
+            C::Hello(Hello { version: Some(ProtocolVersion::Resp3), auth: Some(credentials(Some("ann"))), name: None }),
+        ),
         ("AUTH secret", C::Auth(credentials(None))),
         ("AUTH ann secret", C::Auth(credentials(Some("ann")))),
         ("SELECT 0", C::Select(0)),
@@ -217,6 +224,14 @@ fn requests_about_the_connection_or_the_server() {
     for (line, request) in cases {
         assert_eq!(parse(arguments(line)), Ok(Request::Connection(request)), "{line}");
     }
+    let answer = |line| match parse(arguments(line)) {
+        Ok(Request::Connection(request)) => request.fixed_answer(),
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(answer("AUTH default any"), Some(Frame::OK));
+    assert_eq!(answer("AUTH ann any"), Some(Frame::error(WRONG_PASSWORD)));
+    assert_eq!(answer("SELECT 1"), Some(Frame::error("ERR DB index is out of range")));
+    assert_eq!(answer("CLIENT ID"), None);
     for line in ["CLIENT HELP", "command help", "CONFIG HELP", "SLOWLOG HELP", "LATENCY HELP"] {
         assert!(
             matches!(parse(arguments(line)), Ok(Request::Connection(C::Help(spec))) if !spec.subcommands.is_empty())
@@ -242,7 +257,7 @@ fn errors_have_redis_texts() {
         ("MSET a b c", "ERR wrong number of arguments for 'mset' command"),
         ("MSETNX a b c", "ERR wrong number of arguments for 'msetnx' command"),
         ("PING a b", "ERR wrong number of arguments for 'ping' command"),
-        ("SLOWLOG GET 1 2", "ERR wrong number of arguments for 'slowlog|get' command"),
+        ("SLOWLOG GET x 2", "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."),
         ("SET k v NX XX", syntax),
         ("SET k v XX NX", syntax),
         ("SET k v EX", syntax),
@@ -254,6 +269,11 @@ fn errors_have_redis_texts() {
         ("SET k v EX 0", "ERR invalid expire time in 'set' command"),
         ("SET k v PXAT -1", "ERR invalid expire time in 'set' command"),
         ("SET k v EX 9223372036854775807", "ERR invalid expire time in 'set' command"),
+        ("PSETEX k 9223372036854775807 v", "ERR invalid expire time in 'psetex' command"),
+        ("SET k v EX x EXAT 1", syntax),
+        ("SET k v EX x WHAT", syntax),
+        ("SET k v EX 1 EX x", not_an_integer),
+        ("GETEX k EX 1 EX 0", "ERR invalid expire time in 'getex' command"),
         ("SETEX k 0 v", "ERR invalid expire time in 'setex' command"),
         ("PSETEX k -1 v", "ERR invalid expire time in 'psetex' command"),
         ("SETEX k a v", not_an_integer),
@@ -276,6 +296,9 @@ fn errors_have_redis_texts() {
         ("EXPIRE k a", not_an_integer),
         ("EXPIRE k 9223372036854775807", "ERR invalid expire time in 'expire' command"),
         ("EXPIREAT k 9223372036854775807", "ERR invalid expire time in 'expireat' command"),
+        ("PEXPIRE k 9223372036854775807", "ERR invalid expire time in 'pexpire' command"),
+        ("EXPIRE k x WHAT", "ERR Unsupported option WHAT"),
+        ("EXPIRE k x GT LT", "ERR GT and LT options at the same time are not compatible"),
         ("EXPIRE k 1 WHAT", "ERR Unsupported option WHAT"),
         ("EXPIRE k 1 NX GT", "ERR NX and XX, GT or LT options at the same time are not compatible"),
         ("EXPIRE k 1 GT LT", "ERR GT and LT options at the same time are not compatible"),
@@ -307,6 +330,7 @@ fn errors_have_redis_texts() {
         ("HELLO 3 SETNAME \u{fc}", "ERR Client names cannot contain spaces, newlines or special characters."),
         ("AUTH a b c", syntax),
         ("SELECT a", not_an_integer),
+        ("SELECT 2147483648", "ERR value is out of range, value must between -2147483648 and 2147483647"),
         ("CLIENT SETNAME a\nb", "ERR Client names cannot contain spaces, newlines or special characters."),
         ("CLIENT SETINFO lib-what a", "ERR Unrecognized option 'lib-what'"),
         ("CLIENT SETINFO LIB-NAME a\tb", "ERR lib-name cannot contain spaces, newlines or special characters."),

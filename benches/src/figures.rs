@@ -1,6 +1,6 @@
 //! What the kernel says about a process and a folder: memory, disk, bytes written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -31,27 +31,39 @@ pub fn device_written_bytes(folder: &Path) -> Option<u64> {
     text.split_whitespace().nth(6)?.parse::<u64>().ok().map(|sectors| sectors * SECTOR_BYTES)
 }
 
-/// Disk space of each entry of `folder`, by name; holes in files don't count. Entries that vanish meanwhile, as
-/// logs and temporary files do, count nothing.
+/// Disk space of each entry of `folder`, by name; holes in files don't count, and a file with several names counts for
+/// the first one met. Entries that vanish meanwhile, as logs and temporary files do, count nothing.
 pub fn disk_bytes(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
-    let mut sizes = BTreeMap::new();
+    let (mut sizes, mut seen) = (BTreeMap::new(), HashSet::new());
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        sizes.insert(entry.file_name().to_string_lossy().into_owned(), tree_bytes(&entry.path())?);
+        sizes.insert(entry.file_name().to_string_lossy().into_owned(), new_bytes(&entry.path(), &mut seen)?);
     }
     Ok(sizes)
 }
 
-/// Disk space of a file or of a folder with everything below it.
+/// Disk space of a file or of a folder with everything below it; a file with several names counts once.
 pub fn tree_bytes(path: &Path) -> io::Result<u64> {
+    new_bytes(path, &mut HashSet::new())
+}
+
+/// Disk space of what was not seen yet; `seen` holds inodes of one file system.
+fn new_bytes(path: &Path, seen: &mut HashSet<u64>) -> io::Result<u64> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         other => other?,
     };
+    if !seen.insert(metadata.ino()) {
+        return Ok(0);
+    }
     let mut bytes = metadata.blocks() * SECTOR_BYTES;
     if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            bytes += tree_bytes(&entry?.path())?;
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(bytes),
+            other => other?,
+        };
+        for entry in entries {
+            bytes += new_bytes(&entry?.path(), seen)?;
         }
     }
     Ok(bytes)
@@ -90,5 +102,8 @@ mod tests {
         let sizes = disk_bytes(folder.path()).unwrap();
         assert!((100_000..200_000).contains(&sizes["wal"]), "{sizes:?}");
         assert!(sizes["data"] < 1 << 20, "{sizes:?}");
+        let all = tree_bytes(folder.path()).unwrap();
+        fs::hard_link(folder.path().join("wal/1"), folder.path().join("again")).unwrap();
+        assert_eq!(tree_bytes(folder.path()).unwrap(), all, "a link is no second file");
     }
 }

@@ -180,7 +180,8 @@ impl Engine {
     pub fn wants_space(&self) -> bool {
         let (total, replaced) = self.space_estimate(&self.background.lock());
         let live = self.live_bytes();
-        replaced > live / 8 && total > (live / 100).saturating_mul(SPACE_PERCENT).max(SPACE_FLOOR)
+        // A checkpoint syncs every file that changed. Taken for less, checkpoints would leave no time for compaction.
+        replaced > live / 2 && total > (live / 100).saturating_mul(SPACE_PERCENT).max(SPACE_FLOOR)
     }
 
     /// Whether the older of the two kept checkpoints costs too much: the newest one then stands alone.

@@ -328,10 +328,11 @@ impl Serving<'_> {
         let options = &self.core.shared.options;
         let has_news = self.core.progress.instance > self.checkpoint.last;
         let log_bytes = self.order.log_end().since(self.checkpoint.log_position);
-        let is_due = log_bytes >= options.checkpoint_log_bytes
-            || self.checkpoint.taken.elapsed() >= options.checkpoint_interval
-            || self.core.background.wants_checkpoint();
-        if has_news && is_due && !self.checkpoint.is_under_way && self.checkpoint.wanted.is_empty() {
+        let is_old =
+            log_bytes >= options.checkpoint_log_bytes || self.checkpoint.taken.elapsed() >= options.checkpoint_interval;
+        // To let go of replaced files one is taken also where nothing was ordered since.
+        let is_due = has_news && is_old || self.core.background.wants_checkpoint();
+        if is_due && !self.checkpoint.is_under_way && self.checkpoint.wanted.is_empty() {
             self.checkpoint.wanted.push(Box::new(|_| ()));
         }
     }

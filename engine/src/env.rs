@@ -94,8 +94,8 @@ pub trait DiskFile: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes all that was written durable, through the file or its maps, and the length.
     fn sync_data(&self) -> io::Result<()>;
-    /// Starts writing back without waiting: it shortens a later `sync_data`, and promises nothing.
-    fn start_writeback(&self) -> io::Result<()>;
+    /// Writes a part back, through the file or its maps: it shortens a later `sync_data`, and promises nothing.
+    fn write_back(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Makes room up to this length, as zeros; a full disk is an error here and nowhere later (S4).
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Cuts the file to this length.

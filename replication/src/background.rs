@@ -5,7 +5,6 @@ use parking_lot::{Condvar, Mutex};
 use skink_engine::catalog::{Catalog, SledCatalog, next_incarnation};
 use skink_engine::engine::{CheckpointInfo, Cut};
 use skink_engine::error::Fault;
-use skink_engine::position::LogPosition;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -212,8 +211,6 @@ impl Worker {
 
     fn look_for_work(&mut self) -> Result<(), Fault> {
         let engine = Arc::clone(&self.shared.engine);
-        let next = LogPosition::new(self.shared.next_log_file.load(Ordering::Acquire));
-        allow_full(engine.log_files().prepare(next))?;
         if self.shared.phase() != Phase::Serving {
             return Ok(());
         }

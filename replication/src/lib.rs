@@ -11,6 +11,7 @@ pub mod batch;
 mod compression;
 pub mod header;
 pub mod identity;
+mod log_preparation;
 pub mod order;
 pub mod replica;
 pub mod scheduler;

@@ -13,6 +13,7 @@ mod core;
 
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
+use crate::log_preparation::LogPreparation;
 use crate::replay::{OldLog, Progress};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -203,7 +204,8 @@ impl Replica {
         shared.statistics.replay_total_batches.store(old.len() as u64, Ordering::Relaxed);
         let (background, background_thread) = background::start(Arc::clone(&shared), manifest.last_incarnation())?;
         let progress = Progress::at(&manifest);
-        let core = core::Core::new(Arc::clone(&shared), writer, old, progress, background);
+        let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
+        let core = core::Core::new(Arc::clone(&shared), writer, old, progress, background, log_preparation);
         let thread = spawn("skink-replica", move || {
             let shared = Arc::clone(&core.shared);
             // A panic in here is a broken invariant: others must not wait for a thread that is gone.

@@ -278,11 +278,13 @@ impl SharedMemory {
     }
 }
 
-/// Starts writing a file's dirty pages to the disk, without waiting for it.
-pub(super) fn start_writeback(file: &std::fs::File) -> io::Result<()> {
+/// Writes the dirty pages of a part of a file to the disk, and waits for it.
+pub(super) fn write_back(file: &std::fs::File, offset: u64, len: u64) -> io::Result<()> {
     use std::os::fd::AsRawFd;
+    let range = |at| i64::try_from(at).map_err(io::Error::other);
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     // SAFETY: a system call on a descriptor that `file` keeps open; it touches no memory of this process.
-    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), range(offset)?, range(len)?, flags) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -119,8 +119,8 @@ impl DiskFile for RealFile {
         self.file.sync_data()
     }
 
-    fn start_writeback(&self) -> io::Result<()> {
-        super::map::start_writeback(&self.file)
+    fn write_back(&self, offset: u64, len: u64) -> io::Result<()> {
+        super::map::write_back(&self.file, offset, len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {

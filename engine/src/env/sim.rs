@@ -546,7 +546,7 @@ impl DiskFile for SimFile {
         })
     }
 
-    fn start_writeback(&self) -> io::Result<()> {
+    fn write_back(&self, _offset: u64, _len: u64) -> io::Result<()> {
         self.with(|_| Ok(()))
     }
 

@@ -12,10 +12,11 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 const MAGIC: &[u8; 8] = b"SKINKLOG";
 /// Unit in which files are zeroed.
-const ZERO_STEP: usize = 1 << 20;
+const ZERO_STEP: usize = 256 << 10;
 
 /// Header page of a log file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { file_len: 64 << 20, spares: 2 }
+        LogOptions { file_len: 64 << 20, spares: 8 }
     }
 }
 
@@ -240,7 +241,12 @@ impl LogFiles {
                 let mut at = 0;
                 while at < len {
                     let step = (len - at).min(zeros.len() as u64);
+                    let started = Instant::now();
                     file.write_all_at(&zeros.as_slice()[..step as usize], at)?;
+                    if in_background {
+                        // The log itself writes to the same disk.
+                        std::thread::sleep(started.elapsed());
+                    }
                     at += step;
                 }
             }

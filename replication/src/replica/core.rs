@@ -5,6 +5,7 @@ use crate::background::{BackgroundJob, Handle};
 use crate::batch::{self, BatchEncoder, LocalBatch, LocalCommand, Refusal};
 use crate::header::{BatchId, Content, Header};
 use crate::identity::Verdict;
+use crate::log_preparation::LogPreparation;
 use crate::order::{Decided, Order, SingleOrder};
 use crate::replay::{OldLog, Progress};
 use crate::scheduler::{Executor, Scheduler, Sequential, Work};
@@ -35,6 +36,7 @@ pub(super) struct Core {
     old: Option<OldLog>,
     progress: Progress,
     background: Handle,
+    log_preparation: Option<LogPreparation>,
 }
 
 /// A batch of this replica that is on its way through the order.
@@ -50,8 +52,10 @@ impl Core {
         old: OldLog,
         progress: Progress,
         background: Handle,
+        log_preparation: LogPreparation,
     ) -> Core {
-        Core { shared, order: Some(writer), old: Some(old), progress, background }
+        let log_preparation = Some(log_preparation);
+        Core { shared, order: Some(writer), old: Some(old), progress, background, log_preparation }
     }
 
     pub(super) fn run(mut self, background_thread: JoinHandle<Result<(), Fault>>) -> Result<(), Fault> {
@@ -61,7 +65,8 @@ impl Core {
         let background = background_thread
             .join()
             .unwrap_or_else(|_| Err(Fault::Refused("a broken invariant stopped the background thread".into())));
-        result.and(background)
+        let log_preparation = self.log_preparation.take().map_or(Ok(()), LogPreparation::join);
+        result.and(background).and(log_preparation)
     }
 
     fn replay_and_serve(&mut self) -> Result<(), Fault> {
@@ -276,7 +281,10 @@ impl Serving<'_> {
             return Ok(());
         }
         let shared = Arc::clone(&self.core.shared);
-        shared.next_log_file.store(self.order.next_log_file().get(), Ordering::Release);
+        let next_log_file = self.order.next_log_file().get();
+        if shared.next_log_file.swap(next_log_file, Ordering::AcqRel) != next_log_file {
+            self.core.log_preparation.iter().for_each(LogPreparation::wake);
+        }
         shared.statistics.cycles.fetch_add(1, Ordering::Relaxed);
         for entry in decided {
             self.deliver(entry)?;

@@ -23,28 +23,30 @@ const KEPT: usize = 2;
 /// Bytes of a segment file that are written back at a time.
 const WRITEBACK_STEP: u64 = 256 << 10;
 
+/// Time that the log is owed, for its turn on the disk to be worth taking.
+const TURN: Duration = Duration::from_millis(4);
+
 /// How writing back shares the disk with the log: one that is handed hundreds of megabytes makes the log's next writes
 /// wait behind them (8 to 18 ms each, measured).
 struct Pace {
-    /// Time left to the log after a step, in units of the step's.
-    pause: u32,
+    /// Time left to the log after writing back, in units of what that took.
+    share: u32,
+    owed: Duration,
 }
 
 impl Pace {
     fn at_once() -> Pace {
-        Pace { pause: 0 }
+        Pace { share: 0, owed: Duration::ZERO }
     }
 
     fn beside_the_log() -> Pace {
-        Pace { pause: 2 }
+        Pace { share: 2, owed: Duration::ZERO }
     }
 
-    fn step<T>(&self, write: impl FnOnce() -> T) -> T {
+    fn write<T>(&mut self, write: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = write();
-        if self.pause > 0 {
-            std::thread::sleep(started.elapsed() * self.pause);
-        }
+        self.owed += started.elapsed() * self.share;
         result
     }
 }
@@ -99,10 +101,11 @@ impl Engine {
     /// A full disk: the checkpoints before stay, try again later. Other faults: stop.
     pub fn checkpoint(&self, cut: &Cut, is_clean_stop: bool) -> Result<CheckpointInfo, Fault> {
         let started = Instant::now();
+        let last = self.background.lock().checkpoints.last().map(|checkpoint| Arc::clone(&checkpoint.segments));
+        let mut pace = if is_clean_stop { Pace::at_once() } else { Pace::beside_the_log() };
+        // Segments may be compacted meanwhile: the cut, which is pending, keeps their files.
+        let new_bytes = self.sync_segments(cut, last.as_deref(), &mut pace)?;
         let mut background = self.background.lock();
-        let before = background.checkpoints.last().map(|checkpoint| Arc::clone(&checkpoint.segments));
-        let pace = if is_clean_stop { Pace::at_once() } else { Pace::beside_the_log() };
-        let new_bytes = self.sync_segments(cut, before.as_deref(), &pace)?;
         let manifest = Manifest {
             shape: self.format.shape,
             instance: cut.instance,
@@ -138,7 +141,7 @@ impl Engine {
     }
 
     /// Makes the segment files that changed durable up to the cut; answers with the bytes that are new.
-    fn sync_segments(&self, cut: &Cut, before: Option<&Vec<SegmentCut>>, pace: &Pace) -> Result<u64, Fault> {
+    fn sync_segments(&self, cut: &Cut, before: Option<&Vec<SegmentCut>>, pace: &mut Pace) -> Result<u64, Fault> {
         let disk = &self.environment.disk;
         let mut changed = Vec::new();
         let mut new_bytes = 0;
@@ -158,22 +161,42 @@ impl Engine {
             let mut at = *start;
             while at < *length {
                 let len = WRITEBACK_STEP.min(length - at);
-                pace.step(|| file.write_back(at, len)).map_err(Fault::io("writing back", path))?;
+                pace.write(|| file.write_back(at, len)).map_err(Fault::io("writing back", path))?;
                 at += len;
+                self.leave_the_disk(pace)?;
             }
         }
         for (file, path, ..) in &changed {
-            pace.step(|| file.sync_data()).map_err(|source| Fault::Io {
+            pace.write(|| file.sync_data()).map_err(|source| Fault::Io {
                 action: "syncing",
                 path: path.clone(),
                 source,
             })?;
+            self.leave_the_disk(pace)?;
         }
         if !changed.is_empty() {
             let folder = self.directory.segments();
             disk.sync_folder(&folder).map_err(Fault::io("syncing", &folder))?;
         }
         Ok(new_bytes)
+    }
+
+    /// Gives the log its turn on the disk. The processor is free meanwhile: compaction uses it, or checkpoints one after
+    /// the other would leave it no time.
+    fn leave_the_disk(&self, pace: &mut Pace) -> Result<(), Fault> {
+        if pace.owed < TURN {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let has_worked = match self.maintain(&|_| ()) {
+            Err(fault) if fault.is_transient() => false,
+            result => result?,
+        };
+        if !has_worked {
+            std::thread::sleep(pace.owed);
+        }
+        pace.owed = pace.owed.saturating_sub(started.elapsed());
+        Ok(())
     }
 
     fn write_folder(&self, folder: &Path, manifest: &Manifest, previous: Option<&Path>) -> Result<(), Fault> {

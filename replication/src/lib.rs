@@ -12,6 +12,7 @@ mod compression;
 pub mod header;
 pub mod identity;
 pub mod order;
+pub mod paxos;
 pub mod replica;
 pub mod scheduler;
 

@@ -1,0 +1,66 @@
+//! The order's own simulator: replicas of the machine in one thread, under a virtual clock, with everything going wrong
+//! that the rules of `docs/ordering.md` are for.
+//!
+//! `SKINK_SIM_SEED=N` runs one seed, `SKINK_SIM_SECONDS=N` fresh seeds for so long; `SKINK_SIM_RULES=N` makes the table
+//! of `docs/ordering.md`, with at most N seeds a rule, `SKINK_SIM_RULE=Name` a line of it. `SKINK_SIM_TRACE=PATH` writes
+//! what happened in the last run to a file.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod campaign;
+mod checkers;
+mod disk;
+mod faults;
+mod network;
+mod random;
+mod replica;
+mod world;
+
+use campaign::{number, one_run, plan_of_seed};
+use skink_replication::paxos::{Rule, Rules};
+use std::time::{Duration, Instant};
+use world::World;
+
+/// Seeds that every test run takes.
+const FIXED_SEEDS: u64 = 60;
+
+#[test]
+fn every_rule_on_nothing_goes_wrong() {
+    if let Some(seed) = number("SKINK_SIM_SEED") {
+        return one_run(seed, Rules::default()).unwrap_or_else(|what| panic!("{what}"));
+    }
+    let seconds = number("SKINK_SIM_SECONDS").map(Duration::from_secs);
+    let first = if seconds.is_some() { campaign::fresh_seed() } else { 1 };
+    let started = Instant::now();
+    let mut runs = 0;
+    while seconds.map_or(runs < FIXED_SEEDS, |seconds| started.elapsed() < seconds) {
+        let seed = first + runs;
+        one_run(seed, Rules::default()).unwrap_or_else(|what| {
+            let command = "cargo test -p skink-replication --test ordering every_rule_on";
+            panic!("{what}\nreproduce: SKINK_SIM_SEED={seed} {command}");
+        });
+        runs += 1;
+    }
+    println!("{runs} runs from seed {first} in {:.1} s", started.elapsed().as_secs_f64());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let trace = || {
+        let mut world = World::new(plan_of_seed(3, Rules::default())).unwrap();
+        world.trace = Some(String::new());
+        world.run().unwrap();
+        world.trace.unwrap()
+    };
+    let (first, second) = (trace(), trace());
+    assert!(first.len() > 100_000, "a run is long");
+    assert!(first == second, "byte for byte");
+}
+
+#[test]
+fn rules_that_are_switched_off_are_missed() {
+    let Some(most) = number("SKINK_SIM_RULES") else { return };
+    let only = std::env::var("SKINK_SIM_RULE").ok();
+    for rule in Rule::ALL.iter().filter(|rule| only.as_ref().is_none_or(|only| *only == format!("{rule:?}"))) {
+        println!("{}", campaign::catch(*rule, most));
+    }
+}

@@ -25,8 +25,6 @@ pub enum Event {
         session: SessionNumber,
         /// What the peer's disk is known by.
         incarnation: u64,
-        /// The peer lost its disk and waits for a barrier (rule 14).
-        is_silent: bool,
     },
     /// A session is over. What was sent in it and did not arrive never will.
     Disconnected {

@@ -201,11 +201,9 @@ pub(super) fn to_object(
             PaxosMsg::Accepted(Accepted { n: n(ballot), accepted_idx: at(accepted)? })
         }
         Message::NotAccepted { ballot } => PaxosMsg::NotAccepted(NotAccepted { n: n(ballot) }),
-        Message::Decide { ballot, sequence, decided } => PaxosMsg::Decide(Decide {
-            n: n(ballot),
-            seq_num: sequence_number(sequence),
-            decided_idx: at(decided)?,
-        }),
+        Message::Decide { ballot, sequence, decided } => {
+            PaxosMsg::Decide(Decide { n: n(ballot), seq_num: sequence_number(sequence), decided_idx: at(decided)? })
+        }
         Message::AcceptStopSign { ballot, sequence, stop_sign } => PaxosMsg::AcceptStopSign(AcceptStopSign {
             n: n(ballot),
             seq_num: sequence_number(sequence),

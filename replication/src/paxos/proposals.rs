@@ -4,13 +4,13 @@
 
 use super::configuration::ReplicaId;
 use super::entry::Entry;
+use super::entry::Slot;
 use super::event::{Effect, Refusal};
 use super::frame::StopSign;
 use super::object::Object;
 use super::protocol::Protocol;
 use super::rules::Rule;
 use super::storage::stop_sign_to_object;
-use super::entry::Slot;
 use crate::header::Header;
 use std::sync::Arc;
 

@@ -13,8 +13,8 @@
 use super::admission::Role;
 use super::configuration::{Ballot, Configuration, ReplicaId};
 use super::departure::Gate;
-use super::event::{Delivered, DeliveredContent, Effect, Event, Leadership};
 use super::entry::Entry;
+use super::event::{Delivered, DeliveredContent, Effect, Event, Leadership};
 use super::fetch::Fetch;
 use super::liveness::{Liveness, Ticks};
 use super::message::Message;
@@ -147,9 +147,7 @@ impl Protocol {
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Tick => self.tick(),
-            Event::Connected { peer, session, incarnation, is_silent } => {
-                self.connected(peer, session, incarnation, is_silent);
-            }
+            Event::Connected { peer, session, incarnation } => self.connected(peer, session, incarnation),
             Event::Disconnected { peer, session } => {
                 self.collect();
                 self.sessions.close(peer, session);

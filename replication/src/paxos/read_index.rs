@@ -142,7 +142,9 @@ impl Reads {
 
     /// A follower confirmed a round.
     pub(super) fn confirmed(&mut self, peer: ReplicaId, ballot: Ballot, round: u64) {
-        let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.ballot == ballot) else { return };
+        let Some(leadership) = self.leadership.as_mut().filter(|leadership| leadership.ballot == ballot) else {
+            return;
+        };
         let last = leadership.confirmed.entry(peer).or_default();
         *last = round.min(leadership.round).max(*last);
     }
@@ -155,9 +157,8 @@ impl Reads {
         // The leader itself is one of the majority.
         let confirmed = majority.checked_sub(2).and_then(|others| rounds.get(others)).copied().unwrap_or(0);
         leadership.confirmed_round = leadership.confirmed_round.max(confirmed);
-        let is_ready = |waiting: &Waiting| {
-            waiting.round <= leadership.confirmed_round || !rules.hold(Rule::ConfirmLeadership)
-        };
+        let is_ready =
+            |waiting: &Waiting| waiting.round <= leadership.confirmed_round || !rules.hold(Rule::ConfirmLeadership);
         let count = leadership.waiting.iter().take_while(|waiting| is_ready(waiting)).count();
         let ready: Vec<Waiting> = leadership.waiting.drain(..count).collect();
         let is_next = leadership.round == leadership.confirmed_round && !leadership.waiting.is_empty();

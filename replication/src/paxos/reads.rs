@@ -57,7 +57,6 @@ impl Protocol {
         match message {
             Message::SeedRequest { incarnation } => self.seed_requested(peer, incarnation),
             Message::Seed { incarnation, ballot } => self.seeded(incarnation, ballot),
-            _ if !self.is_voter(peer) => {}
             Message::ReadRequest { read } => self.read_requested(Some(peer), read),
             Message::ConfirmRequest { ballot, round } if ballot == self.role.promise => {
                 self.say_aside(peer, Message::Confirm { ballot, round });

@@ -15,19 +15,13 @@ const MAX_OUTBIDS: usize = 64;
 const MAX_INCOMPLETE: usize = 32;
 
 impl Protocol {
-    pub(super) fn connected(
-        &mut self,
-        peer: ReplicaId,
-        session: SessionNumber,
-        incarnation: u64,
-        is_silent: bool,
-    ) {
+    pub(super) fn connected(&mut self, peer: ReplicaId, session: SessionNumber, incarnation: u64) {
         if peer == self.own || !self.configuration.members().contains(&peer) {
             return;
         }
         // What the object said before belongs to the session before.
         self.collect();
-        if !self.sessions.open(peer, session, incarnation, is_silent) {
+        if !self.sessions.open(peer, session, incarnation) {
             return;
         }
         if self.is_admitted(peer, session, incarnation) && self.options.rules.hold(Rule::Reconnected) {
@@ -50,9 +44,10 @@ impl Protocol {
         if !message.is_ordered() {
             return self.aside(peer, message);
         }
-        if self.object.is_none() || !self.is_voter(peer) {
+        if self.object.is_none() {
             return;
         }
+        self.hear(peer);
         let is_ahead = matches!(message, Message::Prepare { .. }) && rules.hold(Rule::PrepareOvertakes);
         if is_ahead {
             self.hand_over(peer, message);
@@ -147,9 +142,10 @@ impl Protocol {
     pub(super) fn heartbeat_received(&mut self, peer: ReplicaId, heartbeat: Heartbeat) {
         let Heartbeat { configuration, sign } = heartbeat;
         let is_member = peer != self.own && self.configuration.members().contains(&peer);
-        if configuration != self.configuration.id() || !is_member || !self.is_voter(peer) {
+        if configuration != self.configuration.id() || !is_member || self.sessions.get(peer).is_none() {
             return;
         }
+        self.hear(peer);
         if let Sign::Reply { round, ballot, leader, .. } = sign {
             let is_possible = self.configuration.has_ballot(ballot) && self.configuration.has_ballot(leader);
             if !is_possible || ballot.replica() != Some(peer) || self.heard.insert(peer, round) == Some(round) {

@@ -50,27 +50,28 @@ impl Protocol {
         self.seeding.awaits.is_some()
     }
 
-    /// Whether the peer's votes count: its disk is the one that is known.
-    pub(super) fn is_voter(&self, peer: ReplicaId) -> bool {
-        let Some(session) = self.sessions.get(peer) else { return false };
-        let is_known = self.log.lock().incarnation(peer) == Some(session.incarnation) && !session.is_silent;
-        is_known || !self.options.rules.hold(Rule::Barrier)
-    }
-
-    /// A session was opened. Whether the peer is a voter; it becomes one at once when its disk wasn't known yet.
+    /// Whether a session with a peer may go on: its disk is not one that came back from before a barrier.
     pub(super) fn is_admitted(&mut self, peer: ReplicaId, session: SessionNumber, incarnation: u64) -> bool {
         let known = self.log.lock().incarnation(peer);
-        let is_silent = self.sessions.get(peer).is_some_and(|session| session.is_silent);
-        match known {
-            Some(known) if known > incarnation && self.options.rules.hold(Rule::Barrier) => {
+        match known.filter(|known| *known > incarnation && self.options.rules.hold(Rule::Barrier)) {
+            Some(known) => {
                 self.effects.push(Effect::RefusePeer { peer, known });
-                self.restart_session(peer, "its disk is an old one");
                 self.sessions.close(peer, session);
+                false
             }
-            None if !is_silent => self.log.lock().set_incarnation(peer, incarnation),
-            _ => {}
+            None => true,
         }
-        self.is_voter(peer)
+    }
+
+    /// A peer speaks as one who has a vote. A replica that lost its disk does not before it is seeded: so this disk is
+    /// the one that counts, even if the barrier was not delivered here yet.
+    pub(super) fn hear(&mut self, peer: ReplicaId) {
+        if let Some(session) = self.sessions.get(peer) {
+            let mut state = self.log.lock();
+            if state.incarnation(peer) < Some(session.incarnation) {
+                state.set_incarnation(peer, session.incarnation);
+            }
+        }
     }
 
     pub(super) fn session_opened(&mut self, peer: ReplicaId) {
@@ -142,6 +143,9 @@ impl Protocol {
         }
         self.log.lock().set_incarnation(replica, incarnation);
         self.seeding.asked.remove(&replica);
+        if self.sessions.get(replica).is_some_and(|session| session.incarnation < incarnation) {
+            self.restart_session(replica, "its disk is an old one");
+        }
         if self.role.leads && self.role.accepts {
             self.seed_requested(replica, incarnation);
         }
@@ -156,9 +160,9 @@ impl Protocol {
         self.seeding.awaits = None;
         self.log.lock().set_promise(ballot);
         self.rebuild();
-        // The sessions were those of a silent replica. New ones are not.
+        // What was said to it before was not heard.
         for peer in self.sessions.peers() {
-            self.restart_session(peer, "the replica is seeded");
+            self.with_object(|object| object.reconnected(peer.pid()));
         }
     }
 }

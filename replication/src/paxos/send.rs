@@ -37,9 +37,8 @@ impl Protocol {
 
     pub(super) fn say_after(&mut self, peer: ReplicaId, message: Message, needs: CycleNumber) {
         let (rules, max_held) = (self.options.rules, self.options.max_held);
-        let is_voter = self.is_voter(peer);
         // Without a session nothing is said: the object starts again with the next one.
-        let Some(session) = self.sessions.get_mut(peer).filter(|_| is_voter) else { return };
+        let Some(session) = self.sessions.get_mut(peer) else { return };
         if !session.is_new_promise(&message, rules) {
             return;
         }
@@ -92,8 +91,7 @@ impl Protocol {
     pub(super) fn probe(&mut self) {
         // What the object has to say goes first, and makes the probe needless.
         self.collect();
-        let probe =
-            Message::Probe { ballot: self.role.promise, accepted: self.accepted(), decided: self.decided() };
+        let probe = Message::Probe { ballot: self.role.promise, accepted: self.accepted(), decided: self.decided() };
         for peer in self.sessions.peers() {
             let Some(session) = self.sessions.get_mut(peer) else { continue };
             if std::mem::replace(&mut session.is_idle, true) && session.outbound.is_empty() {

@@ -31,8 +31,6 @@ pub(super) struct Session {
     pub(super) number: SessionNumber,
     /// What the peer's disk is known by.
     pub(super) incarnation: u64,
-    /// The peer waits for a barrier.
-    pub(super) is_silent: bool,
     /// The ballot of the last Promise in it (rule 8).
     pub(super) promised: Option<Ballot>,
     /// What waits for payloads or a checkpoint, and what came after it.
@@ -48,11 +46,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn new(number: SessionNumber, incarnation: u64, is_silent: bool) -> Session {
+    fn new(number: SessionNumber, incarnation: u64) -> Session {
         Session {
             number,
             incarnation,
-            is_silent,
             promised: None,
             inbound: VecDeque::new(),
             inbound_weight: 0,
@@ -76,8 +73,8 @@ impl Session {
 
     /// Drops what it held, and takes nothing more.
     pub(super) fn end(&mut self) {
-        let Session { number, incarnation, is_silent, .. } = *self;
-        *self = Session { is_ending: true, ..Session::new(number, incarnation, is_silent) };
+        let Session { number, incarnation, .. } = *self;
+        *self = Session { is_ending: true, ..Session::new(number, incarnation) };
     }
 }
 
@@ -89,11 +86,11 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// Opens a session; the peer's earlier one is over. False for one that is older than that.
-    pub(super) fn open(&mut self, peer: ReplicaId, number: SessionNumber, incarnation: u64, is_silent: bool) -> bool {
+    pub(super) fn open(&mut self, peer: ReplicaId, number: SessionNumber, incarnation: u64) -> bool {
         if self.open.get(&peer).is_some_and(|session| session.number >= number) {
             return false;
         }
-        self.open.insert(peer, Session::new(number, incarnation, is_silent));
+        self.open.insert(peer, Session::new(number, incarnation));
         true
     }
 
@@ -129,16 +126,16 @@ mod tests {
         let peer = ReplicaId::new(2).unwrap();
         let number = SessionNumber::new;
         let mut sessions = Sessions::default();
-        assert!(sessions.open(peer, number(5), 1, false));
-        assert!(!sessions.open(peer, number(5), 1, false), "the same");
-        assert!(!sessions.open(peer, number(4), 1, false), "an older one");
+        assert!(sessions.open(peer, number(5), 1));
+        assert!(!sessions.open(peer, number(5), 1), "the same");
+        assert!(!sessions.open(peer, number(4), 1), "an older one");
         sessions.close(peer, number(4));
         assert_eq!(sessions.peers(), [peer]);
-        assert!(sessions.open(peer, number(6), 1, false));
+        assert!(sessions.open(peer, number(6), 1));
         sessions.get_mut(peer).unwrap().end();
         assert!(sessions.get(peer).is_none() && sessions.peers().is_empty());
-        assert!(!sessions.open(peer, number(6), 1, false), "it stays known until it is closed");
+        assert!(!sessions.open(peer, number(6), 1), "it stays known until it is closed");
         sessions.close(peer, number(6));
-        assert!(sessions.open(peer, number(1), 1, false), "numbers are compared among open ones alone");
+        assert!(sessions.open(peer, number(1), 1), "numbers are compared among open ones alone");
     }
 }

@@ -365,8 +365,7 @@ impl LogState {
         };
         let len = self.len();
         assert!(self.decided <= len, "the decided part of the log is there");
-        let facts =
-            Facts { cycle, promise: self.promise, accepted_round: self.accepted_round, written: len, len };
+        let facts = Facts { cycle, promise: self.promise, accepted_round: self.accepted_round, written: len, len };
         self.durability.close(facts);
         let small = OrderingFrame { suffix: None, payloads: Vec::new(), ..frame.clone() };
         let before = std::mem::replace(&mut self.last_frame, small);

@@ -2,6 +2,7 @@
 
 use crate::world::{Plan, World};
 use skink_replication::paxos::{Gate, Rule, Rules};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,6 +40,21 @@ pub fn one_run(seed: u64, rules: Rules) -> Result<(), String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(format!("PANIC: {}", text.unwrap_or_default()))
     })
+}
+
+/// What goes wrong in these runs, each kind with its first seed.
+pub fn survey(first: u64, count: u64, rules: Rules) -> BTreeMap<String, (u64, u64, String)> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut kinds: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
+    for seed in first..first + count {
+        if let Err(what) = one_run(seed, rules) {
+            let kind = what.split([':', ' ']).next().unwrap_or_default().to_owned();
+            kinds.entry(kind).or_insert((0, seed, what)).0 += 1;
+        }
+    }
+    std::panic::set_hook(hook);
+    kinds
 }
 
 /// After how many seeds the lack of a rule shows.

@@ -33,11 +33,18 @@ pub struct Disk {
     /// Records before this position are durable.
     durable: u64,
     pub checkpoint: Option<Checkpoint>,
+    /// It took the place of one that was lost.
+    pub is_new: bool,
     /// What the durable records say, kept by the checkers.
     pub log: DurableLog,
 }
 
 impl Disk {
+    /// In the place of one that was lost.
+    pub fn new() -> Disk {
+        Disk { is_new: true, ..Disk::default() }
+    }
+
     pub fn end(&self) -> u64 {
         self.start + self.records.len() as u64
     }
@@ -100,7 +107,8 @@ impl Disk {
             }
         }
         let facts = self.checkpoint.map(|it| CheckpointFacts { instance: it.instance, promise: it.promise });
-        let state = recovery.finish(facts, LogPosition::new(self.start)).map_err(|error| format!("RECOVERY {error}"))?;
+        let state =
+            recovery.finish(facts, LogPosition::new(self.start)).map_err(|error| format!("RECOVERY {error}"))?;
         Ok((state, cycles))
     }
 }

@@ -64,3 +64,11 @@ fn rules_that_are_switched_off_are_missed() {
         println!("{}", campaign::catch(*rule, most));
     }
 }
+
+#[test]
+fn survey() {
+    let (Some(first), Some(count)) = (number("SKINK_SIM_FIRST"), number("SKINK_SIM_COUNT")) else { return };
+    for (kind, (times, seed, what)) in campaign::survey(first, count, Rules::default()) {
+        println!("{kind}: {times} of {count}, first with seed {seed}: {what}");
+    }
+}

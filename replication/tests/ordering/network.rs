@@ -62,7 +62,8 @@ impl Network {
         for (from, to) in [(a, b), (b, a)] {
             self.sessions[from][to] = Some(self.next_session);
         }
-        [(a, b), (b, a)].map(|(from, to)| self.send(from, to, self.next_session, Item::Connected, now, random).unwrap_or(now))
+        [(a, b), (b, a)]
+            .map(|(from, to)| self.send(from, to, self.next_session, Item::Connected, now, random).unwrap_or(now))
     }
 
     /// Ends the session; what is in flight is lost, but for what a late duplicate brings after the next one began.

@@ -89,7 +89,7 @@ impl Replica {
     /// The disk is gone; the next start knows that there was one.
     pub fn lose_disk(&mut self) {
         self.running = None;
-        self.disk = Disk::default();
+        self.disk = Disk::new();
         self.incarnation += 1;
         self.has_lost_disk = true;
     }
@@ -143,8 +143,8 @@ impl Replica {
             DeliveredContent::Header { header, payload } => {
                 let entry = Entry::Header(header.clone());
                 let position = payload.or_else(|| running.payloads.get(&entry.payload()?).copied());
-                let is_here = entry.payload().is_none()
-                    || position.is_some_and(|position| self.disk.has_payload(position));
+                let is_here =
+                    entry.payload().is_none() || position.is_some_and(|position| self.disk.has_payload(position));
                 is_here.then_some((delivered.instance, entry))
             }
             DeliveredContent::Barrier(barrier) => Some((delivered.instance, Entry::Barrier(*barrier))),

@@ -164,9 +164,8 @@ impl World {
                 }
                 Ok(Some((session, Item::Connected))) => {
                     let incarnation = self.replicas[from].incarnation;
-                    let is_silent = self.replicas[from].running.as_ref().is_some_and(|it| it.protocol.is_silent());
                     let session = SessionNumber::new(session);
-                    self.event(to, Event::Connected { peer: replica(from), session, incarnation, is_silent })
+                    self.event(to, Event::Connected { peer: replica(from), session, incarnation })
                 }
                 Ok(Some((_, Item::Message(bytes)))) => self.deliver(from, to, &bytes),
             },
@@ -244,7 +243,9 @@ impl World {
                         self.plan_at(arrival, Next::Arrive { from: at, to });
                     }
                 }
-                Effect::SendHeartbeat { peer, heartbeat } => self.send_side(at, peer.get(), Side::Heartbeat(heartbeat.encode())),
+                Effect::SendHeartbeat { peer, heartbeat } => {
+                    self.send_side(at, peer.get(), Side::Heartbeat(heartbeat.encode()))
+                }
                 Effect::Ask { peer, request } => self.send_side(at, peer.get(), Side::Ask(request)),
                 Effect::SendPayload { peer, id, position } => {
                     if self.replicas[at].disk.has_payload(position) {
@@ -336,7 +337,9 @@ impl World {
                 }
             }
         }
-        if self.random.percent(10) && let Some(checkpoint) = self.replicas[at].cut() {
+        if self.random.percent(10)
+            && let Some(checkpoint) = self.replicas[at].cut()
+        {
             let (life, delay) = (self.replicas[at].life, self.random.between(1, 40));
             self.plan_in(delay, Next::CheckpointDurable { at, life, checkpoint });
         }

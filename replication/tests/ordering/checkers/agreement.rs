@@ -3,7 +3,7 @@
 
 use crate::disk::Disk;
 use skink_engine::position::Instance;
-use skink_replication::paxos::Entry;
+use skink_replication::paxos::{Ballot, Entry};
 
 /// The order, as the first that executed it saw it.
 #[derive(Debug, Default)]
@@ -38,12 +38,17 @@ impl Agreement {
             let digest = self.digests.last().copied().unwrap_or_default();
             self.digests.push(digest_after(digest, entry));
             self.chosen.push(entry.clone());
+            // A lost disk may have held it. It doesn't count again before it has a promise.
             let is_held = |disk: &&Disk| {
-                disk.log.holds(instance, entry) || disk.checkpoint.is_some_and(|it| it.instance >= instance)
+                disk.is_new && disk.log.promise == Ballot::NONE
+                    || disk.log.holds(instance, entry)
+                    || disk.checkpoint.is_some_and(|it| it.instance >= instance)
             };
-            let holders = disks.filter(is_held).count();
+            let disks: Vec<&Disk> = disks.collect();
+            let holders = disks.iter().copied().filter(is_held).count();
             if holders < majority {
-                return Err(format!("LOSS: {instance} is executed, and on {holders} disks"));
+                let there: Vec<String> = disks.iter().map(|disk| disk.log.describe(instance, entry)).collect();
+                return Err(format!("LOSS: {instance} is executed, and on {holders} disks: {there:?}"));
             }
         }
         match self.chosen.get(at) {

@@ -57,6 +57,12 @@ impl DurableLog {
         is_complete && self.entries.get(&instance) == Some(entry)
     }
 
+    /// Why not, in a word.
+    pub fn describe(&self, instance: Instance, entry: &Entry) -> String {
+        let is_complete = entry.payload().is_none_or(|id| self.has_payload(&id));
+        format!("payload {is_complete}, entry {:?}", self.entries.get(&instance) == Some(entry))
+    }
+
     /// The last entry.
     pub fn end(&self) -> Instance {
         self.entries.last_key_value().map_or(Instance::ZERO, |(instance, _)| *instance)

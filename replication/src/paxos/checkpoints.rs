@@ -38,11 +38,7 @@ impl Protocol {
 
     /// The promise for the manifest of a checkpoint of what was delivered: never newer than the durable log.
     pub fn manifest_promise(&self) -> Ballot {
-        let state = self.log.lock();
-        match self.options.rules.hold(Rule::DurableManifest) {
-            true => state.durability().durable().promise,
-            false => state.promise(),
-        }
+        self.log.lock().durability().durable().promise
     }
 
     /// What a member's disk is known by.

@@ -56,7 +56,8 @@ impl Session {
         let mut leaving = Vec::new();
         while let Some(departing) = self.outbound.front() {
             let is_durable = departing.needs <= durable.facts.cycle || !rules.hold(Rule::DurableBeforeSend);
-            if !is_durable && !(gate == Gate::Eager && is_eager(&departing.message, durable, rules)) {
+            let may_leave = is_durable || gate == Gate::Eager && is_eager(&departing.message, durable, rules);
+            if !may_leave {
                 break;
             }
             let Some(Departing { message, .. }) = self.outbound.pop_front() else { break };

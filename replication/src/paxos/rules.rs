@@ -30,8 +30,6 @@ rules! {
     NewSessions,
     /// 3: who led when it had to install a checkpoint takes a new ballot.
     TakeBallotAfterInstall,
-    /// 3: the promise in a manifest is one that is durable.
-    DurableManifest,
     /// 4: an AcceptSync with a gap waits for a checkpoint.
     GapInSync,
     /// 4: a Promise with a gap waits for a checkpoint.

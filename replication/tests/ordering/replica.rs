@@ -94,14 +94,11 @@ impl Replica {
         self.has_lost_disk = true;
     }
 
-    pub fn event(&mut self, event: Event) -> Vec<Effect> {
-        match &mut self.running {
-            Some(running) => {
-                running.protocol.handle(event);
-                running.protocol.take_effects()
-            }
-            None => Vec::new(),
-        }
+    /// Tells the machine; what it wants done, unless more is to come first.
+    pub fn event(&mut self, event: Event, gathers: bool) -> Vec<Effect> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        running.protocol.handle(event);
+        if gathers { Vec::new() } else { running.protocol.take_effects() }
     }
 
     /// A payload arrived: into the log with it.
@@ -112,7 +109,7 @@ impl Replica {
         }
         let position = self.disk.append(Record::Payload(id));
         running.payloads.insert(id, position);
-        self.event(Event::PayloadStored { id, position })
+        self.event(Event::PayloadStored { id, position }, false)
     }
 
     pub fn append(&mut self, cycle: skink_replication::paxos::CycleNumber, bytes: Vec<u8>) {
@@ -132,7 +129,7 @@ impl Replica {
         let durable = running.cycle_numbers.iter().filter(|(position, _)| *position < until).map(|(_, cycle)| *cycle);
         let Some(cycle) = durable.max() else { return Ok(Vec::new()) };
         running.cycle_numbers.retain(|(position, _)| *position >= until);
-        Ok(self.event(Event::Durable { cycle }))
+        Ok(self.event(Event::Durable { cycle }, false))
     }
 
     /// The next entry to execute, if its payload is here.
@@ -179,7 +176,7 @@ impl Replica {
             return Vec::new();
         }
         self.disk.checkpoint = Some(checkpoint);
-        let mut effects = self.event(Event::CheckpointTaken { instance: checkpoint.instance });
+        let mut effects = self.event(Event::CheckpointTaken { instance: checkpoint.instance }, false);
         if drops_log {
             effects.extend(self.drop_log());
         }
@@ -192,7 +189,7 @@ impl Replica {
         let Some(frame) = running.cycles.get(&needed.cycle.get()).copied() else { return Vec::new() };
         let before = needed.payload.map_or(frame, |payload| payload.get().min(frame));
         let before = self.disk.drop_before(before);
-        self.event(Event::LogDropped { before })
+        self.event(Event::LogDropped { before }, false)
     }
 
     /// A donor's checkpoint takes the place of the state, if it is further.
@@ -207,6 +204,6 @@ impl Replica {
         running.delivered.retain(|delivered| delivered.instance > checkpoint.instance);
         let Checkpoint { instance, promise, .. } = checkpoint;
         let facts = skink_replication::paxos::CheckpointFacts { instance, promise };
-        self.event(Event::CheckpointInstalled { checkpoint: facts })
+        self.event(Event::CheckpointInstalled { checkpoint: facts }, false)
     }
 }

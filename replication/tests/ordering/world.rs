@@ -18,6 +18,8 @@ use std::sync::Arc;
 /// Milliseconds of a tick.
 const TICK: u64 = 10;
 
+const TICKS: Ticks = Ticks { election: 10, resend: 15, retry: 5, probe: 8, stall: 15 };
+
 /// How a run is.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -108,7 +110,7 @@ impl World {
 
     pub fn options(&self) -> Options {
         Options {
-            ticks: Ticks { election: 10, resend: 15, retry: 5, probe: 8, stall: 15 },
+            ticks: Ticks { resend: [15, 2, 6][(self.plan.seed / 2 % 3) as usize], ..TICKS },
             gate: self.plan.gate,
             kept_entries: (self.plan.seed % 3) as usize * 3,
             max_undecided: 30,
@@ -225,7 +227,9 @@ impl World {
     }
 
     pub fn event(&mut self, at: usize, event: Event) -> Result<(), String> {
-        let effects = self.replicas[at].event(event);
+        // A runtime gathers: what comes together is one cycle. A tick ends it at the latest.
+        let gathers = !matches!(event, Event::Tick | Event::Durable { .. }) && self.random.percent(40);
+        let effects = self.replicas[at].event(event, gathers);
         self.perform(at, effects)
     }
 
@@ -298,7 +302,8 @@ impl World {
         let Some(running) = replica.running.as_mut() else { return };
         if running.writing.is_none() && replica.disk.durable() < until {
             running.writing = Some(until);
-            let done = self.now.max(replica.slow_until) + self.random.between(1, 6);
+            let duration = if self.random.percent(15) { self.random.between(5, 60) } else { self.random.between(1, 6) };
+            let done = self.now.max(replica.slow_until) + duration;
             self.plan_at(done, Next::Written { at, life, until });
         }
     }

@@ -46,7 +46,7 @@ impl Protocol {
         self.log.lock().incarnation(replica)
     }
 
-    /// Where a payload is in the log. One that is there need not be stored again.
+    /// Where a payload is in the log. One that is there must not be stored again: the first copy counts.
     pub fn payload(&self, id: &BatchId) -> Option<LogPosition> {
         self.log.lock().payload(id)
     }

@@ -3,7 +3,7 @@
 use crate::checkers::agreement::digest_after;
 use crate::disk::{Checkpoint, Disk, Record, replica};
 use crate::random::Random;
-use skink_engine::position::{Instance, LogPosition};
+use skink_engine::position::Instance;
 use skink_replication::header::BatchId;
 use skink_replication::paxos::{
     Configuration, Delivered, DeliveredContent, Effect, Entry, Event, Options, Protocol, Start,
@@ -30,7 +30,6 @@ pub struct Running {
     pub executed: Instance,
     pub digest: u64,
     pub delivered: VecDeque<Delivered>,
-    payloads: BTreeMap<BatchId, LogPosition>,
     /// Where the frames of cycles are.
     cycles: BTreeMap<u64, u64>,
     /// The last cycle whose frame is before a position.
@@ -71,7 +70,6 @@ impl Replica {
             executed: checkpoint.map_or(Instance::ZERO, |it| it.instance),
             digest: checkpoint.map_or(0, |it| it.digest),
             delivered: VecDeque::new(),
-            payloads: BTreeMap::new(),
             cycles,
             writing: None,
             cycle_numbers: Vec::new(),
@@ -104,11 +102,11 @@ impl Replica {
     /// A payload arrived: into the log with it.
     pub fn store_payload(&mut self, id: BatchId) -> Vec<Effect> {
         let Some(running) = &mut self.running else { return Vec::new() };
-        if running.payloads.get(&id).is_some_and(|position| self.disk.has_payload(*position)) {
+        // The machine alone knows which copy counts.
+        if running.protocol.payload(&id).is_some() {
             return Vec::new();
         }
         let position = self.disk.append(Record::Payload(id));
-        running.payloads.insert(id, position);
         self.event(Event::PayloadStored { id, position }, false)
     }
 
@@ -139,7 +137,7 @@ impl Replica {
         match &delivered.content {
             DeliveredContent::Header { header, payload } => {
                 let entry = Entry::Header(header.clone());
-                let position = payload.or_else(|| running.payloads.get(&entry.payload()?).copied());
+                let position = payload.or_else(|| running.protocol.payload(&entry.payload()?));
                 let is_here =
                     entry.payload().is_none() || position.is_some_and(|position| self.disk.has_payload(position));
                 is_here.then_some((delivered.instance, entry))

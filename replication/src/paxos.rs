@@ -32,6 +32,9 @@ mod sessions;
 mod state;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub use checkpoints::Needed;
 pub use configuration::{Ballot, Configuration, ReplicaId};
 pub use departure::Gate;

@@ -235,7 +235,7 @@ mod tests {
             reads.ready(2, rules).0[0].index
         };
         assert_eq!(index(Rules::default()), at(10));
-        assert_eq!(index(Rules::without(Rule::IndexFromStart)), at(7), "what the rule is for");
+        assert_eq!(index(Rules::without(&[Rule::IndexFromStart])), at(7), "what the rule is for");
     }
 
     #[test]

@@ -145,7 +145,6 @@ impl Protocol {
         if configuration != self.configuration.id() || !is_member || self.sessions.get(peer).is_none() {
             return;
         }
-        self.hear(peer);
         if let Sign::Reply { round, ballot, leader, .. } = sign {
             let is_possible = self.configuration.has_ballot(ballot) && self.configuration.has_ballot(leader);
             if !is_possible || ballot.replica() != Some(peer) || self.heard.insert(peer, round) == Some(round) {

@@ -94,20 +94,20 @@ rules! {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rules {
     #[cfg(any(test, feature = "testing"))]
-    off: Option<Rule>,
+    off: u64,
 }
 
 impl Rules {
-    /// All but this one.
+    /// All but these.
     #[cfg(any(test, feature = "testing"))]
-    pub fn without(rule: Rule) -> Rules {
-        Rules { off: Some(rule) }
+    pub fn without(rules: &[Rule]) -> Rules {
+        Rules { off: rules.iter().fold(0, |off, rule| off | 1 << *rule as u64) }
     }
 
     /// Whether a rule holds.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn hold(self, rule: Rule) -> bool {
-        self.off != Some(rule)
+        self.off & 1 << rule as u64 == 0
     }
 
     /// Whether a rule holds.

@@ -64,7 +64,8 @@ impl Protocol {
     }
 
     /// A peer speaks as one who has a vote. A replica that lost its disk does not before it is seeded: so this disk is
-    /// the one that counts, even if the barrier was not delivered here yet.
+    /// the one that counts, even if the barrier was not delivered here yet. Only what comes in a session says so: a late
+    /// heartbeat may be one of the old disk's.
     pub(super) fn hear(&mut self, peer: ReplicaId) {
         if let Some(session) = self.sessions.get(peer) {
             let mut state = self.log.lock();

@@ -58,16 +58,18 @@ pub fn survey(first: u64, count: u64, rules: Rules) -> BTreeMap<String, (u64, u6
 }
 
 /// After how many seeds the lack of a rule shows.
-pub fn catch(rule: Rule, most: u64) -> String {
+pub fn catch(rules: &[Rule], most: u64) -> String {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let caught = (1..=most).find_map(|seed| Some((seed, one_run(seed, Rules::without(rule)).err()?)));
+    let caught = (1..=most).find_map(|seed| Some((seed, one_run(seed, Rules::without(rules)).err()?)));
     std::panic::set_hook(hook);
+    let names: Vec<String> = rules.iter().map(|rule| format!("{rule:?}")).collect();
+    let names = names.join(", ");
     match caught {
         Some((seed, what)) => {
-            let what: String = what.chars().take(90).collect();
-            format!("| {rule:?} | {seed} | {what} |")
+            let what: String = what.chars().take(60).collect();
+            format!("| {names} | {seed} | {what} |")
         }
-        None => format!("| {rule:?} | not in {most} | |"),
+        None => format!("| {names} | none of {most} | |"),
     }
 }

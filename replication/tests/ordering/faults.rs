@@ -19,8 +19,8 @@ impl World {
     pub fn cut(&mut self, a: usize, b: usize) {
         let Some(session) = self.network.session(a, b) else { return };
         for (from, to, bytes) in self.network.cut(a, b) {
-            if self.has_faults && self.random.percent(10) {
-                let delay = self.random.between(5, 60);
+            if self.has_faults && self.random.percent(30) {
+                let delay = self.random.between(5, 300);
                 self.plan_at(self.now + delay, Next::Late { from, to, bytes });
             }
         }
@@ -138,9 +138,18 @@ impl World {
         self.run_until(self.plan.faulty_ms)?;
         self.heal();
         let before = self.agreement.len();
-        self.run_until(self.now + 4000)?;
+        self.run_until(self.now + 2500)?;
+        // Who lags may need a checkpoint, and with it new sessions, as long as there are new ones.
+        self.takes_checkpoints = false;
+        self.run_until(self.now + 500)?;
         if self.agreement.len() < before + 20 {
             return Err(format!("STUCK: {} are executed since all is well", self.agreement.len() - before));
+        }
+        // A cluster in health doesn't begin again and again: who leads, leads, and who follows, follows.
+        let unrest = self.unrest;
+        self.run_until(self.now + 1000)?;
+        if self.unrest > unrest {
+            return Err(format!("UNREST: {} Prepares while all is well", self.unrest - unrest));
         }
         self.has_load = false;
         self.run_until(self.now + 2000)?;

@@ -8,7 +8,7 @@ use crate::replica::Replica;
 use skink_engine::position::Instance;
 use skink_replication::header::{BatchId, Content, Digests, Header};
 use skink_replication::paxos::{
-    Configuration, Effect, Event, Gate, Heartbeat, Leadership, Options, Request, Rules, SessionNumber, Ticks,
+    Configuration, Effect, Event, Gate, Heartbeat, Leadership, Message, Options, Request, Rules, SessionNumber, Ticks,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -70,6 +70,9 @@ pub struct World {
     /// Batches that were not executed anywhere yet.
     pub pending: Vec<u64>,
     pub sequence: u64,
+    /// Prepares that were sent.
+    pub unrest: u64,
+    pub takes_checkpoints: bool,
     pub has_faults: bool,
     pub has_load: bool,
     pub trace: Option<String>,
@@ -90,6 +93,8 @@ impl World {
             reads: Reads::default(),
             pending: Vec::new(),
             sequence: 0,
+            unrest: 0,
+            takes_checkpoints: true,
             has_faults: true,
             has_load: true,
             trace: None,
@@ -239,6 +244,7 @@ impl World {
             match effect {
                 Effect::Append { cycle, frame } => self.replicas[at].append(cycle, frame.encode()),
                 Effect::Send { peer, envelope } => {
+                    self.unrest += u64::from(matches!(envelope.message, Message::Prepare { .. }));
                     check_sent(&envelope.message, &self.replicas[at].disk)?;
                     let (to, session) = (usize::from(peer.get()) - 1, envelope.session.get());
                     let item = Item::Message(envelope.encode());
@@ -290,7 +296,8 @@ impl World {
         let is_blocked = self.network.link(from, to).blocked_until > self.now;
         let loss = if self.has_faults { 3 } else { 0 };
         if !is_blocked && !self.random.percent(loss) {
-            let delay = self.random.between(1, 6);
+            let is_late = self.has_faults && self.random.percent(3);
+            let delay = if is_late { self.random.between(10, 300) } else { self.random.between(1, 6) };
             self.plan_in(delay, Next::Side { from, to, message });
         }
     }
@@ -342,7 +349,8 @@ impl World {
                 }
             }
         }
-        if self.random.percent(10)
+        if self.takes_checkpoints
+            && self.random.percent(10)
             && let Some(checkpoint) = self.replicas[at].cut()
         {
             let (life, delay) = (self.replicas[at].life, self.random.between(1, 40));

@@ -118,6 +118,8 @@ impl Protocol {
             _ => None,
         };
         let has_led = self.role.leads;
+        let is_of_accept_phase =
+            matches!(message, Message::AcceptDecide { .. } | Message::Accepted { .. } | Message::Decide { .. });
         let Some(message) = object::to_object(message, peer, self.own, &self.configuration) else { return };
         self.with_object(|object| object.handle_incoming(message));
         if let Some(above) = above.filter(|_| has_led) {
@@ -127,6 +129,11 @@ impl Protocol {
                 }
                 self.with_object(Object::try_become_leader);
             }
+        }
+        // Until its messages are taken, the object adds new entries to the last AcceptDecide, even if a sync without
+        // them stands behind that one: the follower's log would lack them, and go on.
+        if !is_of_accept_phase && rules.hold(Rule::TakeBetween) {
+            self.collect();
         }
     }
 

@@ -68,6 +68,8 @@ rules! {
     OnePromise,
     /// 9: the leader proposes only headers whose payload it has.
     ProposeOwn,
+    /// 10: what the object says is taken before more is proposed, where it began anew with a follower.
+    TakeBetween,
     /// 11: a leader answers a PrepareReq above its ballot with a higher ballot.
     OutbidRequest,
     /// 11: a leader answers a NotAccepted above its ballot with a higher ballot.

@@ -110,10 +110,10 @@ fn old_candidate(rules: Rules, crashes: bool) -> Result<(), String> {
     (2..=6).for_each(|sequence| cluster.write(4, sequence, &[1, 2, 4]));
     let checkpoint = cluster.checkpoint(2);
     assert!(checkpoint.instance >= at(5));
-    cluster.install(3, checkpoint.clone());
+    cluster.install(3, checkpoint);
     if crashes {
         let frames = cluster.member(3).frames.len() - 1;
-        cluster.restart(3, Some(frames), Some(checkpoint.clone()));
+        cluster.restart(3, Some(frames), Some(checkpoint));
     }
     cluster.connect(0, 3);
     cluster.drop_wire(3, 0);

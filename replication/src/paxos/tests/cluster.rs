@@ -278,6 +278,12 @@ impl Cluster {
         self.session
     }
 
+    /// A message in the session of the replicas 0 and 1.
+    pub(super) fn envelope(&self, message: Message) -> Envelope {
+        let session = self.members[0].protocol.sessions.get(replica(1)).unwrap().number;
+        Envelope { configuration: 1, session, message }
+    }
+
     /// A message that a member would not say by itself, in its present session.
     pub(super) fn say(&mut self, from: usize, to: usize, message: Message) {
         let Some(session) = self.members[to].protocol.sessions.get(replica(from)) else { return };

@@ -173,6 +173,33 @@ fn a_session_has_one_promise_of_a_ballot() {
 }
 
 #[test]
+fn no_entry_slips_in_before_a_sync_that_lacks_it() {
+    let is_last = |rules| {
+        let mut cluster = cluster(Options { rules, ..Options::default() });
+        [1, 2].iter().for_each(|sequence| cluster.store(0, *sequence));
+        let ballot = cluster.promise(0);
+        let promise = Message::Promise { ballot, accepted_round: ballot, decided: at(0), accepted: at(0), sync: None };
+        let envelope = cluster.envelope(promise);
+        // All in one cycle.
+        let protocol = cluster.protocol(0);
+        protocol.handle(Event::Proposed { header: header(1) });
+        protocol.handle(Event::Received { peer: replica(1), envelope });
+        protocol.handle(Event::Proposed { header: header(2) });
+        cluster.take(0);
+        cluster.sync(0);
+        let messages = cluster.wire(0, 1);
+        let sync = messages.iter().position(|message| matches!(message, Message::AcceptSync { .. })).unwrap();
+        let holds_2 = |message: &Message| match message {
+            Message::AcceptDecide { entries, .. } => entries.iter().any(|entry| entry.payload() == Some(batch(2))),
+            _ => false,
+        };
+        messages.iter().rposition(holds_2).unwrap() > sync
+    };
+    assert!(is_last(Rules::default()));
+    assert!(!is_last(Rules::without(&[Rule::TakeBetween])), "what the rule is for");
+}
+
+#[test]
 fn proposals_are_taken_by_the_leader_with_their_payload_while_there_is_room() {
     let mut cluster = cluster(Options { max_undecided: 2, ..Options::default() });
     cluster.propose(0, 1);

@@ -312,7 +312,10 @@ impl Message {
 
     /// Whether a member of this configuration can have sent it: tables are indexed by the ballots' replicas.
     pub(super) fn is_possible(&self, from: ReplicaId, configuration: &Configuration) -> bool {
-        let sync_is_possible = |sync: &Sync| sync.start() >= sync.after && configuration.len_at(sync.start()).is_some();
+        let sync_is_possible = |sync: &Sync| {
+            let end = sync.start().get().saturating_add(sync.entries.len() as u64 + 1);
+            sync.start() >= sync.after && configuration.len_at(sync.after).is_some() && Instance::new(end).is_some()
+        };
         let at = |instance: &Instance| configuration.len_at(*instance).is_some();
         let ballot = |ballot: &Ballot| configuration.has_ballot(*ballot);
         let leads = |ballot: &Ballot| ballot.replica() == Some(from) && configuration.has_ballot(*ballot);

@@ -129,15 +129,18 @@ impl Recovery {
             let start = state.configuration.instance(lowest);
             return Err(RecoveryError::Uncovered { start, checkpoint: checkpoint.instance });
         }
-        if start + state.entries.len() < below {
+        let end = start + state.entries.len();
+        // What the log itself knows to be decided may stay below the checkpoint, for replicas that are a little behind.
+        // Where a donor's checkpoint is ahead of that, the entries below may be those of a leader that lost.
+        let base = if state.decided >= below { lowest } else { below };
+        if end < base {
             // The checkpoint was installed, and the frame that says so did not become durable.
             state.entries.clear();
             state.stop_sign = None;
-            state.base = below;
         } else {
-            state.entries.drain(..lowest - start);
-            state.base = lowest;
+            state.entries.drain(..base - start);
         }
+        state.base = base;
         state.decided = state.decided.max(below);
         if rules.hold(Rule::RaisePromise) {
             state.promise = state.promise.max(checkpoint.promise);

@@ -57,8 +57,8 @@ pub fn survey(first: u64, count: u64, rules: Rules) -> BTreeMap<String, (u64, u6
     kinds
 }
 
-/// After how many seeds the lack of a rule shows.
-pub fn catch(rules: &[Rule], most: u64) -> String {
+/// After how many seeds the lack of rules shows: as a line of a table, and the seed.
+pub fn catch(rules: &[Rule], most: u64) -> (String, Option<u64>) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let caught = (1..=most).find_map(|seed| Some((seed, one_run(seed, Rules::without(rules)).err()?)));
@@ -68,8 +68,8 @@ pub fn catch(rules: &[Rule], most: u64) -> String {
     match caught {
         Some((seed, what)) => {
             let what: String = what.chars().take(60).collect();
-            format!("| {names} | {seed} | {what} |")
+            (format!("| {names} | {seed} | {what} |"), Some(seed))
         }
-        None => format!("| {names} | none of {most} | |"),
+        None => (format!("| {names} | none of {most} | |"), None),
     }
 }

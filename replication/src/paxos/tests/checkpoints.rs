@@ -76,6 +76,8 @@ fn an_install_keeps_the_round_and_the_tail_and_raises_the_promise() {
     for frames in [None, Some(cluster.member(1).frames.len() - 1)] {
         cluster.restart(1, frames, Some(CheckpointFacts { instance: at(2), promise }));
         assert_eq!((cluster.promise(1), cluster.protocol(1).accepted()), (promise, at(4)));
+        let base = cluster.protocol(1).log.lock().base();
+        assert_eq!(base, 2, "1 and 2 were not known to be decided: the checkpoint may have others in their place");
     }
 }
 

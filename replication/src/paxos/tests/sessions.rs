@@ -2,6 +2,7 @@
 
 use super::cluster::{Cluster, at, replica};
 use crate::paxos::{Effect, Envelope, Event, Message, Options, Rule, Rules, SessionNumber};
+use skink_engine::position::Instance;
 
 const ALL: [usize; 3] = [0, 1, 2];
 
@@ -49,6 +50,15 @@ fn other_configurations_and_impossible_messages_are_refused() {
     let others = crate::paxos::Ballot::new(9, replica(2));
     let prepare = Message::Prepare { ballot: others, decided: at(0), accepted_round: others, accepted: at(0) };
     assert!(ends(&mut cluster, prepare), "a Prepare of another one's ballot");
+    let ballot = cluster.promise(0);
+    let sync = crate::paxos::Sync {
+        after: at(0),
+        gap_end: Instance::new(Instance::MAX.get()),
+        entries: vec![],
+        stop_sign: None,
+    };
+    let sequence = crate::paxos::Sequence { sync: 1, number: 1 };
+    assert!(ends(&mut cluster, Message::AcceptSync { ballot, sequence, decided: at(0), sync }), "beyond all instances");
     let ballot = crate::paxos::Ballot::new(u32::MAX, replica(0));
     assert!(ends(&mut cluster, Message::NotAccepted { ballot }), "its successor would overflow");
     cluster.say(1, 0, Message::Accepted { ballot: promise, accepted: at(77) });

@@ -1,8 +1,9 @@
 //! What goes wrong, and its end.
 
 use crate::disk::replica;
+use crate::replica::Replica;
 use crate::world::{Next, World};
-use skink_replication::paxos::Event;
+use skink_replication::paxos::{Event, Leadership};
 
 impl World {
     pub fn start(&mut self, at: usize) -> Result<(), String> {
@@ -35,6 +36,15 @@ impl World {
             self.cut(at, peer);
         }
         self.replicas[at].crash(&mut self.random)
+    }
+
+    pub fn crash_for_a_while(&mut self, at: usize) -> Result<(), String> {
+        if self.replicas[at].running.is_some() {
+            self.crash(at)?;
+        }
+        let delay = self.random.between(10, 300);
+        self.plan_at(self.now + delay, Next::Start(at));
+        Ok(())
     }
 
     /// Whether the disk may be lost: a majority of the others has everything then.
@@ -123,14 +133,35 @@ impl World {
         for a in 0..self.plan.members {
             self.replicas[a].slow_until = 0;
             self.plan_at(self.now + 1, Next::Start(a));
-            for b in 0..self.plan.members {
-                self.network.link(a, b).blocked_until = 0;
-                if a < b {
-                    self.cut(a, b);
-                    self.plan_at(self.now + 30, Next::Connect(a, b));
-                }
+            (0..self.plan.members).for_each(|b| self.network.link(a, b).blocked_until = 0);
+        }
+        self.reconnect_all();
+    }
+
+    fn reconnect_all(&mut self) {
+        for a in 0..self.plan.members {
+            for b in a + 1..self.plan.members {
+                self.cut(a, b);
+                self.plan_at(self.now + 30, Next::Connect(a, b));
             }
         }
+    }
+
+    /// The leader's log writes stall while all is well: the others must go on without it.
+    fn stall_leader(&mut self) -> Result<(), String> {
+        let leads = |replica: &Replica| {
+            replica.running.as_ref().is_some_and(|it| it.protocol.leadership() == Leadership::Leads)
+        };
+        let Some(leader) = self.replicas.iter().position(leads).filter(|_| self.plan.seed % 4 == 1) else {
+            return Ok(());
+        };
+        self.replicas[leader].slow_until = self.now + 2500;
+        let before = self.agreement.len();
+        self.run_until(self.now + 2400)?;
+        if self.agreement.len() < before + 20 {
+            return Err(format!("STUCK: {} are executed while the leader stalls", self.agreement.len() - before));
+        }
+        self.run_until(self.now + 500)
     }
 
     /// A whole run: faults, then health, in which everything must come to an end.
@@ -151,7 +182,15 @@ impl World {
         if self.unrest > unrest {
             return Err(format!("UNREST: {} Prepares while all is well", self.unrest - unrest));
         }
+        self.stall_leader()?;
+        // The last messages are lost. Nothing follows that would tell.
         self.has_load = false;
+        for _ in 0..1000 {
+            if !self.pending.is_empty() {
+                self.run_until(self.now + 1)?;
+            }
+        }
+        self.reconnect_all();
         self.run_until(self.now + 2000)?;
         if !self.pending.is_empty() {
             return Err(format!("STUCK: batches {:?} are never executed", self.pending));

@@ -10,6 +10,7 @@ mod campaign;
 mod checkers;
 mod disk;
 mod faults;
+mod load;
 mod network;
 mod random;
 mod replica;

@@ -6,14 +6,13 @@ use crate::network::{Item, Network, decode};
 use crate::random::Random;
 use crate::replica::Replica;
 use skink_engine::position::Instance;
-use skink_replication::header::{BatchId, Content, Digests, Header};
+use skink_replication::header::BatchId;
 use skink_replication::paxos::{
-    Configuration, Effect, Event, Gate, Heartbeat, Leadership, Message, Options, Request, Rules, SessionNumber, Ticks,
+    Configuration, Effect, Event, Gate, Heartbeat, Message, Options, Request, Rules, SessionNumber, Ticks,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 /// Milliseconds of a tick.
 const TICK: u64 = 10;
@@ -130,7 +129,7 @@ impl World {
         self.nexts.insert((at, self.count), next);
     }
 
-    fn plan_in(&mut self, after: u64, next: Next) {
+    pub fn plan_in(&mut self, after: u64, next: Next) {
         self.plan_at(self.now + after, next);
     }
 
@@ -226,7 +225,14 @@ impl World {
             }
             Side::Checkpoint(checkpoint) => {
                 let effects = self.replicas[to].install(checkpoint);
-                self.perform(to, effects)
+                let is_installed = !effects.is_empty();
+                self.perform(to, effects)?;
+                // Between the manifest and the frame of an install is a moment of its own.
+                if is_installed && self.has_faults && self.random.percent(15) {
+                    self.crash_for_a_while(to)
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -239,7 +245,12 @@ impl World {
     }
 
     fn perform(&mut self, at: usize, effects: Vec<Effect>) -> Result<(), String> {
+        let calm = 1000 + 1000 * (self.plan.seed % 4);
         for effect in effects {
+            if self.has_faults && self.random.below(calm) == 0 {
+                // What stands before is done, what comes after is not.
+                return self.crash_for_a_while(at);
+            }
             self.note(|| format!("{at}: {effect:?}"));
             match effect {
                 Effect::Append { cycle, frame } => self.replicas[at].append(cycle, frame.encode()),
@@ -326,65 +337,4 @@ impl World {
         }
         Ok(())
     }
-
-    // ---- load ----
-
-    fn load(&mut self) -> Result<(), String> {
-        let pause = self.random.between(2, 12);
-        self.plan_in(pause, Next::Load);
-        let members = self.plan.members as u64;
-        let at = self.random.below(members) as usize;
-        if self.random.percent(20) && self.replicas[at].running.is_some() {
-            let read = self.reads.arrive(self.agreement.len());
-            self.event(at, Event::ReadArrived { read })?;
-        }
-        if self.has_load && self.pending.len() < 20 {
-            self.sequence += 1;
-            self.pending.push(self.sequence);
-            let id = id(self.sequence);
-            for to in 0..self.plan.members {
-                if self.random.percent(75) {
-                    let delay = self.random.between(1, 8);
-                    self.plan_in(delay, Next::Side { from: to, to, message: Side::Payload(id) });
-                }
-            }
-        }
-        if self.takes_checkpoints
-            && self.random.percent(10)
-            && let Some(checkpoint) = self.replicas[at].cut()
-        {
-            let (life, delay) = (self.replicas[at].life, self.random.between(1, 40));
-            self.plan_in(delay, Next::CheckpointDurable { at, life, checkpoint });
-        }
-        self.propose(at)
-    }
-
-    /// The proxy of an unanswered batch tries a replica.
-    fn propose(&mut self, at: usize) -> Result<(), String> {
-        let is_leader =
-            |it: &Replica| it.running.as_ref().is_some_and(|it| it.protocol.leadership() == Leadership::Leads);
-        if self.pending.is_empty() || !is_leader(&self.replicas[at]) && !self.random.percent(5) {
-            return Ok(());
-        }
-        for _ in 0..self.random.between(1, 3) {
-            let sequence = self.pending[self.random.below(self.pending.len() as u64) as usize];
-            if self.random.percent(80) {
-                self.plan_in(1, Next::Side { from: at, to: at, message: Side::Payload(id(sequence)) });
-            }
-            self.event(at, Event::Proposed { header: header(sequence) })?;
-            if self.pending.is_empty() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn id(sequence: u64) -> BatchId {
-    BatchId { proxy: 1, incarnation: 1, sequence }
-}
-
-fn header(sequence: u64) -> Arc<Header> {
-    let content = Content::Commands { payload_len: 100, payload_crc: 0, digests: Digests::Keys(Vec::new()) };
-    Arc::new(Header { id: id(sequence), time_ms: 0, content })
 }

@@ -3,8 +3,7 @@
 //! The object has no back-pressure, and would forward what is proposed elsewhere, where it can vanish: neither is used.
 
 use super::configuration::ReplicaId;
-use super::entry::Entry;
-use super::entry::Slot;
+use super::entry::{Entry, Slot};
 use super::event::{Effect, Refusal};
 use super::frame::StopSign;
 use super::object::Object;

@@ -15,7 +15,7 @@ use super::frame::{OrderingFrame, StopSign, Suffix};
 use super::rules::{Rule, Rules};
 use crate::header::BatchId;
 use skink_engine::position::LogPosition;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// An entry, in which cycle's frame it is, and the length of the payloads of the kept log up to it.
@@ -288,7 +288,7 @@ impl LogState {
 
     pub(super) fn add_payload(&mut self, id: BatchId, position: LogPosition) {
         // A second copy doesn't count: the first may be durable already, and accepted entries rely on it.
-        if let Slot::Vacant(vacant) = self.payloads.entry(id) {
+        if let MapEntry::Vacant(vacant) = self.payloads.entry(id) {
             vacant.insert(position);
             self.open.is_dirty = true;
             self.open.payloads.push((id, position));

@@ -44,8 +44,6 @@ pub fn one_run(seed: u64, rules: Rules) -> Result<(), String> {
 
 /// What goes wrong in these runs, each kind with its first seed.
 pub fn survey(first: u64, count: u64, rules: Rules) -> BTreeMap<String, (u64, u64, String)> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let mut kinds: BTreeMap<String, (u64, u64, String)> = BTreeMap::new();
     for seed in first..first + count {
         if let Err(what) = one_run(seed, rules) {
@@ -53,16 +51,12 @@ pub fn survey(first: u64, count: u64, rules: Rules) -> BTreeMap<String, (u64, u6
             kinds.entry(kind).or_insert((0, seed, what)).0 += 1;
         }
     }
-    std::panic::set_hook(hook);
     kinds
 }
 
 /// After how many seeds the lack of rules shows: as a line of a table, and the seed.
 pub fn catch(rules: &[Rule], most: u64) -> (String, Option<u64>) {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let caught = (1..=most).find_map(|seed| Some((seed, one_run(seed, Rules::without(rules)).err()?)));
-    std::panic::set_hook(hook);
     let names: Vec<String> = rules.iter().map(|rule| format!("{rule:?}")).collect();
     let names = names.join(", ");
     match caught {

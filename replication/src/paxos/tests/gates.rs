@@ -1,7 +1,11 @@
 //! Rules 2 and 6 to 10: what waits for the log and for payloads, in both directions.
 
 use super::cluster::{Cluster, at, batch, header, replica};
-use crate::paxos::{Effect, Event, Gate, Message, Options, Refusal, Request, Rule, Rules};
+use crate::paxos::admission::{Role, Verdict, View};
+use crate::paxos::state::LogState;
+use crate::paxos::{
+    Ballot, DurableState, Effect, Entry, Event, Gate, Message, Options, Refusal, Request, Rule, Rules, Sequence, Sync,
+};
 
 const ALL: [usize; 3] = [0, 1, 2];
 
@@ -55,6 +59,33 @@ fn an_accept_waits_for_its_payload_and_what_follows_waits_behind() {
     cluster.settle(&[0, 1]);
     assert_eq!(cluster.protocol(1).accepted(), at(2));
     assert_eq!(cluster.delivered(0), [1, 2]);
+}
+
+#[test]
+fn syncs_and_promises_wait_for_their_payloads_where_they_are_used() {
+    let configuration = super::cluster::configuration(3);
+    let state = LogState::new(DurableState::empty(configuration.clone()), Rules::default());
+    let ballot = Ballot::new(5, replica(0));
+    let judge = |leads, accepts, rules, message: &Message| {
+        let role = Role { promise: ballot, leads, accepts };
+        View { role, state: &state, configuration: &configuration, rules }.judge(message)
+    };
+    let entries = [1, 2].map(|sequence| Entry::Header(header(sequence))).to_vec();
+    let sync = Sync { after: at(3), gap_end: None, entries, stop_sign: None };
+    let sequence = Sequence { sync: 1, number: 1 };
+    let accept = |decided| Message::AcceptSync { ballot, sequence, decided: at(decided), sync: sync.clone() };
+    let promise =
+        Message::Promise { ballot, accepted_round: ballot, decided: at(3), accepted: at(5), sync: Some(sync.clone()) };
+    let both = Verdict::NeedsPayloads(vec![(batch(1), at(4)), (batch(2), at(5))]);
+    let all = Rules::default();
+    assert_eq!(judge(false, false, all, &accept(3)), both);
+    assert_eq!(judge(false, false, all, &accept(4)), Verdict::NeedsPayloads(vec![(batch(2), at(5))]), "4 is decided");
+    assert_eq!(judge(false, true, all, &accept(3)), Verdict::HandOver, "it is ignored");
+    assert_eq!(judge(true, false, all, &promise), both);
+    assert_eq!(judge(true, true, all, &promise), Verdict::HandOver, "the sync in it is ignored");
+    let without = |rule| Rules::without(&[rule]);
+    assert_eq!(judge(false, false, without(Rule::PayloadsBeforeSync), &accept(3)), Verdict::HandOver);
+    assert_eq!(judge(true, false, without(Rule::PayloadsBeforePromise), &promise), Verdict::HandOver);
 }
 
 #[test]

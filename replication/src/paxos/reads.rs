@@ -24,7 +24,8 @@ impl Protocol {
     }
 
     fn read_requested(&mut self, from: Option<ReplicaId>, read: ReadId) {
-        let decided = self.decided();
+        // What is decided by a vote of this leader that isn't durable was executed, and so acknowledged, by nobody yet.
+        let decided = self.configuration.instance(self.log.lock().deliverable());
         if let Some(round) = self.reads.arrived(from, read, decided, self.options.rules) {
             self.begin_round(round);
         }

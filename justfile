@@ -18,6 +18,14 @@ demo:
 fuzz TARGET *ARGUMENTS:
     RUSTC_BOOTSTRAP=1 cargo fuzz run {{TARGET}} {{ARGUMENTS}}
 
+# One seed of the order's simulator.
+sim SEED:
+    SKINK_SIM_SEED={{SEED}} cargo test -p skink-replication --test ordering every_rule_on
+
+# Fresh seeds of it for so long.
+sim-for MINUTES:
+    SKINK_SIM_SECONDS=$(({{MINUTES}} * 60)) cargo test -p skink-replication --test ordering every_rule_on -- --nocapture
+
 # A measurement, for example: just bench server --quick
 bench NAME *ARGUMENTS:
     cargo build --release -p skink-shell -p skink-benches

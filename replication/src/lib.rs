@@ -13,6 +13,7 @@ pub mod header;
 pub mod identity;
 mod log_preparation;
 pub mod order;
+pub mod paxos;
 pub mod replica;
 pub mod scheduler;
 

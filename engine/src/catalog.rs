@@ -1,136 +1,166 @@
-//! The catalog: small durable facts. Nothing on the hot path touches it, nor does the way to the first answer.
+//! The catalog: small durable facts by name. Nothing on the hot path touches it.
+//!
+//! It is one small file, `catalog/facts`, that is replaced as a whole with every fact (`docs/formats.md`): a power cut
+//! leaves the old one or the new one. `docs/decisions/0011-a-file-for-the-catalog.md` says why it is no database.
 
+use crate::env::Environment;
 use crate::error::Fault;
+use crate::files;
+use crate::page;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::io;
+use std::path::{Path, PathBuf};
 
-/// Small durable facts by name.
-pub trait Catalog: Send + Sync {
-    /// A fact, if it was ever put.
-    ///
-    /// # Errors
-    /// Faults of the disk.
-    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Fault>;
-    /// Puts a fact, durably when it returns.
-    ///
-    /// # Errors
-    /// Faults of the disk.
-    fn put(&self, name: &str, value: &[u8]) -> Result<(), Fault>;
-}
-
+const MAGIC: &[u8; 8] = b"SKINKCAT";
+/// Longest file that is read, in bytes.
+const MAX_LEN: u64 = 1 << 20;
 /// Name of the counter of process starts.
 const INCARNATION: &str = "incarnation";
 
-/// Counts this start of the process; durable when it returns. Batch ids carry it (O3).
-///
-/// It is above `used`, the last one in the state's window of ids, too: a restored directory has the window and a new
-/// catalog, and batches of an older incarnation would be skipped.
-///
-/// # Errors
-/// Faults of the disk, and a damaged catalog.
-pub fn next_incarnation(catalog: &dyn Catalog, path: &Path, used: u64) -> Result<u64, Fault> {
-    let last = match catalog.get(INCARNATION)? {
-        None => 0,
-        Some(bytes) => bytes
-            .try_into()
-            .map(u64::from_le_bytes)
-            .map_err(|_| Fault::corrupt(path, 0, "the incarnation in the catalog does not have 8 bytes"))?,
-    };
-    let next = last.max(used) + 1;
-    catalog.put(INCARNATION, &next.to_le_bytes())?;
-    Ok(next)
+type Facts = BTreeMap<String, Vec<u8>>;
+
+/// Small durable facts of a data directory.
+pub struct Catalog {
+    environment: Environment,
+    path: PathBuf,
+    facts: Mutex<Facts>,
 }
 
-/// The catalog of a data directory, in sled. Each value carries a checksum of its own.
-pub struct SledCatalog {
-    database: sled::Db,
-    path: std::path::PathBuf,
-}
-
-impl SledCatalog {
-    /// Opens it, or makes it where it is not there.
+impl Catalog {
+    /// Opens the one in this folder, empty where there is none.
     ///
     /// # Errors
-    /// Faults of the disk.
-    pub fn open(path: &Path) -> Result<SledCatalog, Fault> {
-        // Everything in it is flushed as it is put; it holds a few kilobytes.
-        let config = sled::Config::new().path(path).cache_capacity(1 << 20).flush_every_ms(None);
-        let database = config.open().map_err(|error| fault("opening", path, error))?;
-        Ok(SledCatalog { database, path: path.to_path_buf() })
-    }
-
-    /// Whether nothing was ever put.
-    pub fn is_empty(&self) -> bool {
-        self.database.is_empty()
-    }
-}
-
-fn fault(action: &'static str, path: &Path, error: sled::Error) -> Fault {
-    match error {
-        sled::Error::Io(error) => Fault::io(action, path)(error),
-        sled::Error::Corruption { .. } => Fault::corrupt(path, 0, error.to_string()),
-        other => Fault::Io { action, path: path.to_path_buf(), source: std::io::Error::other(other.to_string()) },
-    }
-}
-
-impl Catalog for SledCatalog {
-    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(value) = self.database.get(name).map_err(|error| fault("reading", &self.path, error))? else {
-            return Ok(None);
-        };
-        let damaged = || Fault::corrupt(&self.path, 0, format!("the checksum of {name:?} does not match"));
-        let (crc, value) = value.split_first_chunk::<4>().ok_or_else(damaged)?;
-        if crc32fast::hash(value) != u32::from_le_bytes(*crc) {
-            return Err(damaged());
+    /// Faults of the disk, and damage.
+    pub fn open(environment: &Environment, folder: &Path) -> Result<Catalog, Fault> {
+        let path = path_in(folder);
+        let disk = &environment.disk;
+        if let Err(error) = disk.metadata(folder) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(Fault::io("looking at", folder)(error));
+            }
+            disk.create_folder(folder).map_err(Fault::io("creating", folder))?;
         }
-        Ok(Some(value.to_vec()))
+        let facts = read(environment, &path)?;
+        Ok(Catalog { environment: environment.clone(), path, facts: Mutex::new(facts) })
     }
 
-    fn put(&self, name: &str, value: &[u8]) -> Result<(), Fault> {
-        let mut bytes = crc32fast::hash(value).to_le_bytes().to_vec();
-        bytes.extend_from_slice(value);
-        self.database.insert(name, bytes).map_err(|error| fault("writing", &self.path, error))?;
-        self.database.flush().map_err(|error| fault("syncing", &self.path, error))?;
+    /// A fact, if it was ever put.
+    pub fn get(&self, name: &str) -> Option<Vec<u8>> {
+        self.facts.lock().get(name).cloned()
+    }
+
+    /// Puts a fact, durably when it returns.
+    ///
+    /// # Errors
+    /// Faults of the disk; the catalog is then as it was.
+    pub fn put(&self, name: &str, value: &[u8]) -> Result<(), Fault> {
+        let mut facts = self.facts.lock();
+        let mut changed = facts.clone();
+        changed.insert(name.to_string(), value.to_vec());
+        files::write_atomically(self.environment.disk.as_ref(), &self.path, &page::encode(MAGIC, &changed))?;
+        *facts = changed;
         Ok(())
+    }
+
+    /// Counts this start of the process; durable when it returns. Batch ids carry it (O3).
+    ///
+    /// It is above `used`, the last one in the state's window of ids, too: a restored directory has the window and a
+    /// new catalog, and batches of an older incarnation would be skipped.
+    ///
+    /// # Errors
+    /// Faults of the disk, and damage.
+    pub fn next_incarnation(&self, used: u64) -> Result<u64, Fault> {
+        let last = match self.get(INCARNATION) {
+            None => 0,
+            Some(bytes) => bytes
+                .try_into()
+                .map(u64::from_le_bytes)
+                .map_err(|_| Fault::corrupt(&self.path, 0, "the incarnation in it does not have 8 bytes"))?,
+        };
+        let next = last.max(used).saturating_add(1);
+        self.put(INCARNATION, &next.to_le_bytes())?;
+        Ok(next)
     }
 }
 
-/// A catalog in memory, for simulations: it outlives simulated crashes as its clones share it.
-#[derive(Clone, Default)]
-pub struct MemoryCatalog {
-    facts: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+fn path_in(folder: &Path) -> PathBuf {
+    folder.join("facts")
 }
 
-impl Catalog for MemoryCatalog {
-    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.facts.lock().get(name).cloned())
+fn read(environment: &Environment, path: &Path) -> Result<Facts, Fault> {
+    match environment.disk.read(path, MAX_LEN) {
+        Ok(bytes) => decode(&bytes).map_err(|what| Fault::corrupt(path, 0, what)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Facts::new()),
+        Err(error) => Err(Fault::io("reading", path)(error)),
     }
+}
 
-    fn put(&self, name: &str, value: &[u8]) -> Result<(), Fault> {
-        self.facts.lock().insert(name.to_string(), value.to_vec());
-        Ok(())
-    }
+/// Checks the one in this folder, if there is one, and changes nothing.
+///
+/// # Errors
+/// Faults of the disk, and damage.
+pub(crate) fn check(environment: &Environment, folder: &Path) -> Result<(), Fault> {
+    read(environment, &path_in(folder)).map(drop)
+}
+
+/// Decodes the file.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Facts, String> {
+    page::decode(MAGIC, bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Catalog, SledCatalog, next_incarnation};
+    use super::{Catalog, Facts, MAGIC};
+    use crate::env::sim::{SimClock, SimDisk};
+    use crate::env::{Disk, Environment, Open};
+    use crate::page;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    const FOLDER: &str = "/catalog";
+
+    fn environment(disk: &SimDisk) -> Environment {
+        Environment { disk: Arc::new(disk.clone()), clock: Arc::new(SimClock::default()), random: Arc::new(|| 1) }
+    }
+
+    fn open(disk: &SimDisk) -> Catalog {
+        Catalog::open(&environment(disk), Path::new(FOLDER)).unwrap()
+    }
 
     #[test]
     fn incarnations_go_up_over_restarts() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("catalog");
+        let disk = SimDisk::new(1, 1 << 20);
         for expected in 1..4 {
-            let catalog = SledCatalog::open(&path).unwrap();
-            assert_eq!(next_incarnation(&catalog, &path, 0).unwrap(), expected);
+            assert_eq!(open(&disk).next_incarnation(0).unwrap(), expected);
         }
-        let catalog = SledCatalog::open(&path).unwrap();
-        assert_eq!(next_incarnation(&catalog, &path, 9).unwrap(), 10, "above what a restored state has seen");
-        assert_eq!(next_incarnation(&catalog, &path, 9).unwrap(), 11);
-        assert_eq!(catalog.get("nothing").unwrap(), None);
-        catalog.database.insert("bad", b"12345678".to_vec()).unwrap();
-        assert!(catalog.get("bad").is_err());
+        let catalog = open(&disk);
+        assert_eq!(catalog.next_incarnation(9).unwrap(), 10, "above what a restored state has seen");
+        assert_eq!(catalog.next_incarnation(9).unwrap(), 11);
+        assert_eq!(catalog.get("nothing"), None);
+        catalog.put("incarnation", b"short").unwrap();
+        assert!(open(&disk).next_incarnation(0).is_err());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_missing_end_is_found() {
+        let disk = SimDisk::new(1, 1 << 20);
+        open(&disk).next_incarnation(6).unwrap();
+        let path = Path::new(FOLDER).join("facts");
+        let file = disk.open(&path, Open::ReadWrite).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        let facts = Facts::from([("incarnation".to_string(), 7_u64.to_le_bytes().to_vec())]);
+        assert_eq!(bytes, page::encode(MAGIC, &facts));
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            file.write_all_at(&bytes, 0).unwrap();
+            assert!(Catalog::open(&environment(&disk), Path::new(FOLDER)).is_err(), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        file.write_all_at(&bytes, 0).unwrap();
+        assert_eq!(open(&disk).get("incarnation").unwrap(), 7_u64.to_le_bytes());
+        file.truncate(bytes.len() as u64 - 1).unwrap();
+        assert!(Catalog::open(&environment(&disk), Path::new(FOLDER)).is_err());
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! FORMAT        what this directory is; made first ("being made", "being restored"), made final last
 //! LOCK          held by the process that has the directory open
-//! catalog/      small durable facts (sled)
+//! catalog/      small durable facts
 //! segments/     segment files
 //! images/       images that the running process made
 //! checkpoints/  one folder each, named by instance

@@ -29,8 +29,9 @@ fn page_around(magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A page: as it is, and with `data` as its body.
+/// A page: as it is, and with `data` as its body; the catalog's file.
 pub fn page(data: &[u8]) {
+    let _ = crate::catalog::decode(&page_around(b"SKINKCAT", data));
     let _ = page::decode::<Format>(b"SKINKDIR", data);
     if let Ok(format) = page::decode::<Format>(b"SKINKDIR", &page_around(b"SKINKDIR", data)) {
         assert_eq!(page::decode(b"SKINKDIR", &page::encode(b"SKINKDIR", &format)), Ok(format));

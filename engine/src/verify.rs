@@ -1,5 +1,6 @@
 //! Verifying: every checksum of a data directory or a backup, without using any index.
 
+use crate::catalog;
 use crate::directory::{Directory, Format, Stage};
 use crate::engine::place;
 use crate::env::Environment;
@@ -62,6 +63,7 @@ pub fn verify(environment: &Environment, root: &Path) -> Result<VerifyReport, Fa
     if format.stage == Stage::BeingRestored {
         return Err(directory.half_restored());
     }
+    note(catalog::check(environment, &directory.catalog()), &mut report)?;
     let checkpoints = directory.checkpoints();
     let mut oldest: Option<Manifest> = None;
     for name in disk.list(&checkpoints).map_err(Fault::io("listing", &checkpoints))? {

@@ -2,7 +2,7 @@
 
 use crate::replica::{CheckpointReply, Job, Phase, Shared, spawn};
 use parking_lot::{Condvar, Mutex};
-use skink_engine::catalog::{Catalog, SledCatalog, next_incarnation};
+use skink_engine::catalog::Catalog;
 use skink_engine::engine::{CheckpointInfo, Cut};
 use skink_engine::error::Fault;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) enum BackgroundJob {
 struct State {
     jobs: Vec<BackgroundJob>,
     is_closed: bool,
-    incarnation: Option<Result<u64, Fault>>,
+    incarnation: Option<u64>,
 }
 
 struct Common {
@@ -59,9 +59,9 @@ impl Handle {
         self.common.wants_checkpoint.load(Ordering::Relaxed)
     }
 
-    /// The number of this start of the process; waits until the catalog is open. `None` if it could not be opened, which
-    /// the background thread ended with.
-    pub(crate) fn incarnation(&self) -> Option<Result<u64, Fault>> {
+    /// The number of this start of the process; waits until it is durable. `None` if it could not be counted, which the
+    /// background thread ended with.
+    pub(crate) fn incarnation(&self) -> Option<u64> {
         let mut state = self.common.state.lock();
         loop {
             if state.incarnation.is_some() || state.is_closed {
@@ -121,7 +121,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) -> Result<(), Fault> {
-        let catalog = self.open_catalog()?;
+        self.count_start()?;
         let engine = Arc::clone(&self.shared.engine);
         engine.directory().remove_old_images(engine.environment())?;
         loop {
@@ -141,30 +141,17 @@ impl Worker {
                 None => self.look_for_work()?,
             }
         }
-        drop(catalog);
         Ok(())
     }
 
-    /// Opens the catalog, which takes some ten milliseconds, beside the way to the first answer.
-    fn open_catalog(&self) -> Result<Box<dyn Catalog>, Fault> {
-        // Where the disk is full to the end, sled leaves files behind that it can't read any more.
-        self.shared.engine.check_room(true)?;
-        let path = self.shared.engine.directory().catalog();
-        let opened = SledCatalog::open(&path);
-        let used = self.used_incarnation;
-        let incarnation = opened.as_ref().map_err(|_| ()).map(|catalog| next_incarnation(catalog, &path, used));
-        let mut state = self.common.state.lock();
-        let result = match (opened, incarnation) {
-            (Ok(catalog), Ok(incarnation)) => {
-                state.incarnation = Some(incarnation);
-                Ok(Box::new(catalog) as Box<dyn Catalog>)
-            }
-            (Err(fault), _) => Err(fault),
-            (Ok(_), Err(())) => unreachable!("an open catalog gives an incarnation or a fault"),
-        };
-        drop(state);
+    /// Counts this start in the catalog, beside the way to the first answer: its two syncs take longer than all the rest.
+    fn count_start(&self) -> Result<(), Fault> {
+        let engine = &self.shared.engine;
+        let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?
+            .next_incarnation(self.used_incarnation)?;
+        self.common.state.lock().incarnation = Some(counted);
         self.common.wake.notify_all();
-        result
+        Ok(())
     }
 
     fn checkpoint(&mut self, job: BackgroundJob) -> Result<(), Fault> {

@@ -85,9 +85,9 @@ impl Core {
         }
         self.publish();
         self.shared.set_phase(Phase::Serving);
-        // Batches of this process need its number; the catalog was opened in the background.
+        // Batches of this process need its number, which was counted in the background.
         let Some(incarnation) = self.background.incarnation() else { return Ok(()) };
-        let incarnation = self.incarnation_after(incarnation?);
+        let incarnation = self.incarnation_after(incarnation);
         let mut serving = Serving {
             engine,
             executor,

@@ -25,7 +25,8 @@ pub const MAX_KEY_LEN: usize = 4096;
 pub const DEFAULT_MAX_VALUE_LEN: usize = 16 << 20;
 /// Most keys that one command may name, transactions included.
 pub const MAX_KEYS_PER_COMMAND: usize = 65_536;
-/// Bytes of values after which a command fails in place of being answered ([`CommandError::ReplyTooLong`]).
+/// Bytes of values after which a command fails in place of being answered ([`CommandError::ReplyTooLong`]), unless one
+/// value may be longer.
 pub const MAX_REPLY_LEN: usize = 64 << 20;
 /// Most entries that one range read returns; a longer one is continued.
 pub const MAX_RANGE_LIMIT: u32 = 65_536;

@@ -134,6 +134,13 @@ pub struct Context {
     pub max_value_len: usize,
 }
 
+impl Context {
+    /// Bytes of values that one reply may carry: one value always fits.
+    pub fn max_reply_len(&self) -> usize {
+        MAX_REPLY_LEN.max(self.max_value_len)
+    }
+}
+
 /// Evaluates a command against a view.
 ///
 /// # Errors
@@ -213,8 +220,9 @@ impl<'v, V: View> Evaluation<'v, V> {
                 for key in keys {
                     let stored = self.visible(key)?;
                     len += stored.map_or(0, |stored| stored.value.len());
-                    if len > MAX_REPLY_LEN {
-                        return Ok(Outcome::fail(CommandError::ReplyTooLong { max: MAX_REPLY_LEN }));
+                    let max = self.context.max_reply_len();
+                    if len > max {
+                        return Ok(Outcome::fail(CommandError::ReplyTooLong { max }));
                     }
                     values.push(stored.map(Stored::to_versioned));
                 }

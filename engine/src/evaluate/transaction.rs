@@ -1,7 +1,7 @@
 //! Transactions: commands evaluated one after the other over a view that shows what the earlier ones did.
 
 use super::{Context, Effect, Effects, Evaluation, Outcome, Stored, View, Walk, evaluate_single, oversized_value};
-use crate::command::{CommandError, MAX_REPLY_LEN, Range, Reply, Transaction};
+use crate::command::{CommandError, Range, Reply, Transaction};
 use crate::position::Revision;
 use bytes::Bytes;
 use smallvec::smallvec;
@@ -31,8 +31,9 @@ pub(super) fn evaluate<V: View>(transaction: &Transaction, view: &V, context: Co
             reply => {
                 // Neither mode lets the other commands stand: without its replies nobody knows what a transaction did.
                 replies_len += reply.values_len();
-                if replies_len > MAX_REPLY_LEN {
-                    return Ok(Outcome::fail(CommandError::ReplyTooLong { max: MAX_REPLY_LEN }));
+                let max = context.max_reply_len();
+                if replies_len > max {
+                    return Ok(Outcome::fail(CommandError::ReplyTooLong { max }));
                 }
                 replies.push(reply);
             }

@@ -11,8 +11,8 @@ mod write;
 pub use matching::matches;
 
 use crate::command::{
-    Command, CommandError, Entry, MAX_KEY_LEN, MAX_KEYS_PER_COMMAND, MAX_RANGE_LIMIT, MAX_REPLY_LEN, RangeQuery, Reply,
-    TimeToLive, Transaction, Versioned,
+    Command, CommandError, Entry, MAX_KEY_LEN, MAX_KEYS_PER_COMMAND, MAX_RANGE_LIMIT, RangeQuery, Reply, TimeToLive,
+    Transaction, Versioned,
 };
 use crate::evaluate::Context;
 use bytes::Bytes;
@@ -88,8 +88,8 @@ impl Model {
             },
             Command::ReadMany { keys } => {
                 let values: Vec<_> = keys.iter().map(|key| self.get(key, now_ms).cloned()).collect();
-                if values.iter().flatten().map(|version| version.value.len()).sum::<usize>() > MAX_REPLY_LEN {
-                    return Err(CommandError::ReplyTooLong { max: MAX_REPLY_LEN });
+                if values.iter().flatten().map(|version| version.value.len()).sum::<usize>() > context.max_reply_len() {
+                    return Err(CommandError::ReplyTooLong { max: context.max_reply_len() });
                 }
                 Reply::Values(values)
             }
@@ -185,8 +185,8 @@ impl Model {
                 reply => replies.push(reply),
             }
         }
-        if replies.iter().map(Reply::values_len).sum::<usize>() > MAX_REPLY_LEN {
-            return Reply::Failed(CommandError::ReplyTooLong { max: MAX_REPLY_LEN });
+        if replies.iter().map(Reply::values_len).sum::<usize>() > context.max_reply_len() {
+            return Reply::Failed(CommandError::ReplyTooLong { max: context.max_reply_len() });
         }
         *self = copy;
         Reply::Transaction(replies)

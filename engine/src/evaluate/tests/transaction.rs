@@ -208,4 +208,9 @@ fn what_would_be_answered_with_too_much_has_no_effect() {
     let fits = session.run(transaction(vec![put("b", "1", Expiry::Never), reads(5), reads(4)]));
     assert_eq!(replies(fits)[1], too_long);
     assert_eq!(session.value("b"), Some(&b"1"[..]));
+    // Where one value may be longer, it can be read.
+    session.context.max_value_len = MAX_REPLY_LEN + 1;
+    session.run(Command::Put(Put::new(PutMode::Upsert, "a", vec![b'x'; MAX_REPLY_LEN + 1])));
+    assert!(matches!(session.run(reads(1)), Reply::Values(_)));
+    assert!(session.run(reads(2)).is_failure());
 }

@@ -193,21 +193,32 @@ impl Engine {
     /// # Errors
     /// The disk is nearly full.
     pub fn check_room(&self, only_deletes: bool) -> Result<(), Fault> {
+        let reserve = self.room_reserve();
+        self.check_free(if only_deletes { reserve / 4 } else { reserve }, "accepting writes in")
+    }
+
+    fn check_free(&self, needed: u64, action: &'static str) -> Result<(), Fault> {
         let root = self.directory.root();
         let free = self.environment.disk.free_bytes(root).map_err(Fault::io("asking for free space at", root))?;
-        let reserve = self.room_reserve();
-        let needed = if only_deletes { reserve / 4 } else { reserve };
         if free >= needed {
             return Ok(());
         }
         Err(Fault::Full {
-            action: "accepting writes in",
+            action,
             path: root.to_path_buf(),
             source: std::io::Error::new(
                 std::io::ErrorKind::StorageFull,
                 format!("{free} bytes are free, {needed} are kept in reserve"),
             ),
         })
+    }
+
+    /// Whether a log file can be made ahead of its time: what is kept free for writes that were accepted stays free.
+    ///
+    /// # Errors
+    /// The disk is nearly full.
+    pub fn check_room_for_log_file(&self) -> Result<(), Fault> {
+        self.check_free(self.room_reserve() + self.format.log_file_len, "making log files in")
     }
 
     /// Bytes that are kept free: a step of growth for every segment that is in use would be too much for small

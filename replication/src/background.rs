@@ -147,6 +147,8 @@ impl Worker {
     /// Counts this start in the catalog, beside the way to the first answer: its two syncs take longer than all the rest.
     fn count_start(&self) -> Result<(), Fault> {
         let engine = &self.shared.engine;
+        // Better an end that says why than a replay that waits for room, and reads that wait for it.
+        engine.check_room(true)?;
         let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?
             .next_incarnation(self.used_incarnation)?;
         self.common.state.lock().incarnation = Some(counted);

@@ -50,8 +50,10 @@ impl LogPreparation {
 fn run(shared: &Shared) -> Result<(), Fault> {
     while !shared.must_stop.load(Ordering::Acquire) {
         let next = LogPosition::new(shared.next_log_file.load(Ordering::Acquire));
-        match shared.engine.log_files().prepare(next) {
-            // A full disk only puts it off: the writer makes its file itself, or refuses what does not fit.
+        let engine = &shared.engine;
+        match engine.check_room_for_log_file().and_then(|()| engine.log_files().prepare(next)) {
+            // A disk that is nearly full only puts it off: the writer makes its file itself, or refuses what does not
+            // fit. Made here, it would take the room of writes that were accepted and still have to be executed.
             Err(fault) if !fault.is_transient() => return Err(fault),
             _ => {}
         }

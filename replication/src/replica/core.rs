@@ -400,6 +400,8 @@ impl Executor for EngineExecutor<'_> {
         let context = Context { revision, now_ms: time_ms, max_value_len };
         loop {
             match engine.execute(command, context) {
+                // A replay that waited would keep all reads waiting: the start ends, and says that the disk is full.
+                Err(fault) if fault.is_transient() && self.shared.phase() == Phase::Replaying => return Err(fault),
                 Err(fault) if fault.is_transient() => {
                     if !self.shared.is_stalled.swap(true, Ordering::Relaxed) {
                         tracing::error!(%fault, "execution waits for room on the disk; reads go on");

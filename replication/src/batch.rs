@@ -149,12 +149,15 @@ fn decode_plain(plain: &[u8]) -> Result<Vec<Command>, PayloadError> {
     if rest.is_empty() { Ok(commands) } else { Err(PayloadError(format!("{} bytes follow its commands", rest.len()))) }
 }
 
-/// Why a batch was not executed; nothing of it has happened.
+/// Why a batch was not executed; but for [`Refusal::NoMajority`], nothing of it has happened or will.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// No room on the disk.
     #[error("{0}")]
     DiskFull(String),
+    /// No majority of the replicas could be reached in time. What was handed in may be executed later, or never.
+    #[error("{0}")]
+    NoMajority(String),
     /// The replica stops.
     #[error("the server is shutting down")]
     ShuttingDown,

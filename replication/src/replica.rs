@@ -14,13 +14,18 @@ mod core;
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
 use crate::log_preparation::LogPreparation;
+use crate::paxos::ReplicaId;
 use crate::replay::{OldLog, Progress};
+use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use skink_engine::engine::{CheckpointInfo, Engine, EngineOptions, Opened, PinnedCut};
 use skink_engine::env::Environment;
 use skink_engine::error::Fault;
 use skink_engine::position::Instance;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -38,6 +43,35 @@ pub struct ReplicaOptions {
     pub checkpoint_interval: Duration,
     /// Bytes a second that the scrubber reads; 0 for none.
     pub scrub_bytes_per_second: u64,
+    /// The other replicas; `None` for a single one.
+    pub cluster: Option<ClusterOptions>,
+}
+
+/// A replica's place among others.
+#[derive(Clone)]
+pub struct ClusterOptions {
+    /// Which one it is.
+    pub own: ReplicaId,
+    /// Where it listens for the others.
+    pub listen: SocketAddr,
+    /// How it reaches the others, as `HOST:PORT`; who they are is the membership of a new cluster.
+    pub peers: BTreeMap<ReplicaId, String>,
+    /// What members prove to each other that they know. Without one, they talk on loopback addresses alone.
+    pub secret: Option<Vec<u8>>,
+    /// How long a client waits for a majority before it gets an error.
+    pub request_timeout: Duration,
+}
+
+impl fmt::Debug for ClusterOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterOptions")
+            .field("own", &self.own)
+            .field("listen", &self.listen)
+            .field("peers", &self.peers)
+            .field("has_secret", &self.secret.is_some())
+            .field("request_timeout", &self.request_timeout)
+            .finish()
+    }
 }
 
 impl Default for ReplicaOptions {
@@ -47,6 +81,7 @@ impl Default for ReplicaOptions {
             checkpoint_log_bytes: 512 << 20,
             checkpoint_interval: Duration::from_secs(300),
             scrub_bytes_per_second: 4 << 20,
+            cluster: None,
         }
     }
 }
@@ -302,6 +337,29 @@ impl Replica {
         if let Err(Job::Checkpoint(reply)) = self.shared.push(Job::Checkpoint(reply)) {
             reply(Err("the server is shutting down".into()));
         }
+    }
+
+    /// How all replicas stand, as far as this one knows.
+    pub fn status(&self) -> ClusterStatus {
+        let own = ReplicaId::FIRST;
+        let condition = match self.phase() {
+            Phase::Replaying => Condition::CatchingUp,
+            Phase::Serving if self.is_stalled() => Condition::DiskFull,
+            Phase::Serving => Condition::Serving,
+            Phase::Stopped => Condition::Stopped,
+        };
+        let executed = self.shared.statistics.instance.load(Ordering::Relaxed);
+        let executed = Instance::new(executed).unwrap_or_default();
+        let status = ReplicaStatus {
+            replica: own,
+            role: Role::Single,
+            condition,
+            decided: executed,
+            executed,
+            durable: executed,
+            checkpoint: self.last_checkpoint(),
+        };
+        ClusterStatus { own, leader: Some(own), configuration: 0, replicas: vec![status] }
     }
 
     /// Instance of the last durable checkpoint.

@@ -323,6 +323,7 @@ fn max_request_len(context: &ThreadContext) -> usize {
 fn refusal_text(refusal: &Refusal) -> String {
     match refusal {
         Refusal::DiskFull(what) => format!("DISKFULL {what}"),
+        Refusal::NoMajority(what) => format!("CLUSTERDOWN {what}"),
         Refusal::ShuttingDown => format!("ERR {refusal}"),
     }
 }

@@ -11,6 +11,8 @@ use std::fmt;
 pub struct ReplicaId(u8);
 
 impl ReplicaId {
+    /// The smallest one.
+    pub const FIRST: ReplicaId = ReplicaId(1);
     /// The largest number.
     pub const MAX: u8 = 15;
 

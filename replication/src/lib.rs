@@ -12,6 +12,7 @@ mod compression;
 pub mod header;
 pub mod identity;
 mod log_preparation;
+pub mod node;
 pub mod order;
 pub mod paxos;
 pub mod replica;

@@ -25,7 +25,7 @@ pub use backup::BackupInfo;
 pub use checkpoint::{CheckpointInfo, Cut};
 pub use maintenance::SpaceReport;
 pub(crate) use open::place;
-pub use open::{EngineOptions, Opened};
+pub use open::{EngineOptions, Identity, Opened};
 pub use range::PinnedCut;
 pub use restore::{RestoreError, RestoreInfo};
 

@@ -5,7 +5,7 @@ use crate::env::Open;
 use crate::error::Fault;
 use crate::files;
 use crate::key::SegmentId;
-use crate::manifest::{Manifest, ProxyPosition};
+use crate::manifest::{MAX_ORDERING_LEN, Manifest, ProxyPosition};
 use crate::position::{Instance, LogPosition};
 use crate::segment::{ImageAt, Place, SegmentCut};
 use std::io;
@@ -63,6 +63,8 @@ pub struct Cut {
     pub log_position: LogPosition,
     /// The ids that the order had delivered.
     pub proxies: Vec<ProxyPosition>,
+    /// What the order keeps with it.
+    pub ordering: Vec<u8>,
     /// Where each segment stands.
     pub segments: Vec<SegmentCut>,
     /// How many files had been replaced.
@@ -86,13 +88,25 @@ pub struct CheckpointInfo {
 
 impl Engine {
     /// Takes a cut. Call it when no command is in flight; it reads one length per segment and locks none of them.
-    pub fn cut(&self, instance: Instance, time_ms: u64, log_position: LogPosition, proxies: Vec<ProxyPosition>) -> Cut {
+    /// `ordering` is what the order keeps with the checkpoint, opaque here.
+    ///
+    /// # Panics
+    /// If that is longer than [`MAX_ORDERING_LEN`]: the checkpoint could not be read.
+    pub fn cut(
+        &self,
+        instance: Instance,
+        time_ms: u64,
+        log_position: LogPosition,
+        proxies: Vec<ProxyPosition>,
+        ordering: Vec<u8>,
+    ) -> Cut {
+        assert!(ordering.len() <= MAX_ORDERING_LEN, "the order keeps little with a checkpoint");
         let no_swap = self.layout.lock();
         let segments = self.segment_cuts();
         let replaced = self.garbage.lock().pushed();
         *self.pending_cut.lock() = Some(segments.clone());
         drop(no_swap);
-        Cut { instance, time_ms, log_position, proxies, segments, replaced }
+        Cut { instance, time_ms, log_position, proxies, ordering, segments, replaced }
     }
 
     /// Makes a cut durable as a checkpoint, then lets go of what no kept checkpoint needs: older checkpoints, segment
@@ -115,6 +129,7 @@ impl Engine {
             is_clean_stop,
             proxies: cut.proxies.clone(),
             segments: cut.segments.clone(),
+            ordering: cut.ordering.clone(),
         };
         let previous = background.checkpoints.last().map(|checkpoint| checkpoint.folder.clone());
         let folder = Manifest::folder(&self.directory.checkpoints(), cut.instance);

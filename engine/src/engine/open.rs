@@ -26,11 +26,28 @@ pub struct EngineOptions {
     pub log_file_len: u64,
     /// Longest value, in bytes.
     pub max_value_len: u32,
+    /// The cluster that it is of; without it, a cluster of its own.
+    pub identity: Option<Identity>,
+}
+
+/// What all replicas of a cluster have in common, and no others: with it, they have one
+/// [`Shape`](crate::manifest::Shape).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: u64,
+    /// Seed of the key hash.
+    pub seed: u64,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        EngineOptions { segments: 256, log_file_len: 64 << 20, max_value_len: DEFAULT_MAX_VALUE_LEN as u32 }
+        EngineOptions {
+            segments: 256,
+            log_file_len: 64 << 20,
+            max_value_len: DEFAULT_MAX_VALUE_LEN as u32,
+            identity: None,
+        }
     }
 }
 

@@ -298,7 +298,8 @@ impl Serving<'_> {
         match header.content {
             Content::CheckpointMarker => {
                 self.core.publish();
-                let cut = self.engine.cut(instance, time_ms, cycle_start, self.core.progress.ids.to_manifest());
+                let cut =
+                    self.engine.cut(instance, time_ms, cycle_start, self.core.progress.ids.to_manifest(), Vec::new());
                 self.checkpoint.last = instance;
                 let waiting = std::mem::take(&mut self.checkpoint.waiting);
                 self.core.background.push(BackgroundJob::Checkpoint { cut, replies: waiting });
@@ -381,8 +382,13 @@ impl Serving<'_> {
             return Ok(());
         }
         let progress = &self.core.progress;
-        let cut =
-            self.engine.cut(progress.instance, progress.time_ms, self.order.log_end(), progress.ids.to_manifest());
+        let cut = self.engine.cut(
+            progress.instance,
+            progress.time_ms,
+            self.order.log_end(),
+            progress.ids.to_manifest(),
+            Vec::new(),
+        );
         self.core.background.push(BackgroundJob::LastCheckpoint { cut });
         Ok(())
     }

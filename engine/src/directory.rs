@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! FORMAT        what this directory is; made first ("being made", "being restored"), made final last
+//! LABEL         what the layer above keeps here
 //! LOCK          held by the process that has the directory open
 //! catalog/      small durable facts
 //! segments/     segment files
@@ -13,6 +14,7 @@
 use crate::env::Environment;
 use crate::error::Fault;
 use crate::files;
+use crate::label;
 use crate::manifest::Shape;
 use crate::page;
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SKINKDIR";
 const FOLDERS: [&str; 5] = ["catalog", "segments", "images", "checkpoints", "log"];
-const OTHERS: [&str; 5] = ["FORMAT", "FORMAT.new", "LOCK", "images.old", "lost+found"];
+const OTHERS: [&str; 7] = ["FORMAT", "FORMAT.new", label::NAME, "LABEL.new", "LOCK", "images.old", "lost+found"];
 
 /// How far a data directory was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

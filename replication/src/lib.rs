@@ -9,6 +9,7 @@
 
 pub mod batch;
 mod compression;
+pub mod formation;
 pub mod header;
 pub mod identity;
 mod log_preparation;
@@ -18,6 +19,7 @@ pub mod paxos;
 pub mod replica;
 pub mod scheduler;
 pub mod status;
+pub mod transport;
 
 mod background;
 mod replay;

@@ -64,6 +64,10 @@ impl Checkpoints {
         self.under_way > 0
     }
 
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_under_way() || !self.wanted.is_empty() || !self.markers.is_empty()
+    }
+
     /// A checkpoint from elsewhere took the place of the state.
     pub(super) fn installed(&mut self, instance: Instance, log_position: LogPosition) {
         (self.last, self.log_position) = (instance, log_position);

@@ -124,6 +124,16 @@ impl Node {
         self.log.next_file()
     }
 
+    /// Batches of own clients that were not executed yet.
+    pub fn outstanding(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether a checkpoint is asked for or being made.
+    pub fn is_taking_checkpoint(&self) -> bool {
+        self.checkpoints.is_wanted()
+    }
+
     /// Whether execution waits for room on the disk.
     pub fn is_full(&self) -> bool {
         self.is_stalled() || self.execution.is_full()

@@ -219,7 +219,10 @@ impl Serving<'_> {
                     self.propose(batch, None)?;
                 }
                 Job::Checkpoint(reply) => self.checkpoint.wanted.push(reply),
-                Job::CheckpointDone => self.checkpoint.is_under_way = false,
+                Job::CheckpointDone(_) => self.checkpoint.is_under_way = false,
+                Job::Current(_, pass) => pass(Ok(())),
+                // A single replica gets none.
+                Job::IncomingChecked(_) => {}
                 Job::Pin(reply) => {
                     self.decide_and_execute()?;
                     reply(self.engine.pin(
@@ -389,7 +392,7 @@ impl Serving<'_> {
             progress.ids.to_manifest(),
             Vec::new(),
         );
-        self.core.background.push(BackgroundJob::LastCheckpoint { cut });
+        self.core.background.push(BackgroundJob::LastCheckpoint { cut, is_clean: true });
         Ok(())
     }
 }

@@ -24,11 +24,13 @@ pub(super) struct Session {
     pub(super) name: Bytes,
     pub(super) queued: Option<Queued>,
     pub(super) watched: Vec<Precondition>,
+    /// Reads are answered from this replica's state at once, which may be behind.
+    pub(super) stale_reads: bool,
 }
 
 impl Session {
     pub(super) fn new(id: u64) -> Session {
-        Session { id, name: Bytes::new(), queued: None, watched: Vec::new() }
+        Session { id, name: Bytes::new(), queued: None, watched: Vec::new(), stale_reads: false }
     }
 
     /// Drops the transaction and what it watches.

@@ -203,6 +203,10 @@ impl Connection {
                 let id = self.session.id as i64;
                 self.reply(|writer| writer.integer(id));
             }
+            ConnectionRequest::ClientStaleReads(stale_reads) => {
+                self.session.stale_reads = stale_reads;
+                self.ok();
+            }
             ConnectionRequest::Command(query) => self.reply(|writer| catalog::reply(&query).write(writer)),
             ConnectionRequest::Help(spec) => self.reply(|writer| catalog::help(spec).write(writer)),
             ConnectionRequest::ConfigGet(patterns) => {
@@ -293,6 +297,7 @@ impl Connection {
             self.version = version;
         }
         let (version, id) = (self.version.number(), self.session.id as i64);
+        let role = information::redis_role(&self.context.server.replica.status());
         self.reply(|writer| {
             writer.map(7);
             writer.bulk(b"server");
@@ -306,7 +311,7 @@ impl Connection {
             writer.bulk(b"mode");
             writer.bulk(b"standalone");
             writer.bulk(b"role");
-            writer.bulk(b"master");
+            writer.bulk(role.as_bytes());
             writer.bulk(b"modules");
             writer.array(0);
         });

@@ -24,6 +24,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "CREATE 'user:1' = 'Ann' EXPIRE 60s;",
         "READ 'a', X'00ff'; -- comment",
         "READ WHERE KEY LIKE 'user:%' AND KEY >= 'user:5' LIMIT 10;",
+        "READ STALE 'k'; READ STALE WHERE KEY = 'k';",
         "COUNT WHERE KEY BETWEEN 'a' AND 'b'",
         "UPDATE 'k' = 'it''s' EXPIRE NEVER IF VALUE = 'x';",
         "UPSERT 'k' = '' IF REVISION = 42;",

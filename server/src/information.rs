@@ -1,5 +1,9 @@
 //! What the server tells of itself: INFO, CONFIG GET, SHOW, EXPLAIN.
 
+mod replication;
+
+pub(crate) use replication::redis_role;
+
 use crate::io_thread::ServerContext;
 use crate::resp::Frame;
 use crate::statement::ShowTopic;
@@ -22,7 +26,8 @@ fn sections(server: &ServerContext) -> Vec<(&'static str, Fields)> {
     let engine = replica.engine();
     let statistics = replica.statistics();
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed).to_string();
-    let is_replaying = replica.phase() == Phase::Replaying;
+    let status = replica.status();
+    let is_loading = replica.phase() == Phase::Replaying || replication::is_catching_up(&status);
     let (keys, expiring) = (engine.key_count(), engine.expiring_count());
     let mut all = vec![
         (
@@ -49,9 +54,9 @@ fn sections(server: &ServerContext) -> Vec<(&'static str, Fields)> {
         (
             "Persistence",
             vec![
-                // Requests are answered, or wait, while the log is replayed: a client need not.
+                // Requests are answered, or wait, while the replica catches up: a client need not.
                 ("loading", "0".to_string()),
-                ("async_loading", u8::from(is_replaying).to_string()),
+                ("async_loading", u8::from(is_loading).to_string()),
                 ("replayed_commands", count(&statistics.replayed_commands)),
                 ("replay_batches", count(&statistics.replay_total_batches)),
                 ("rdb_last_save_time", (statistics.last_checkpoint_ms.load(Ordering::Relaxed) / 1000).to_string()),
@@ -73,7 +78,7 @@ fn sections(server: &ServerContext) -> Vec<(&'static str, Fields)> {
                 ("checkpoints", count(&statistics.checkpoints)),
             ],
         ),
-        ("Replication", vec![("role", "master".to_string()), ("connected_slaves", "0".to_string())]),
+        ("Replication", replication::info(&status)),
         (
             "Skink",
             vec![
@@ -133,7 +138,7 @@ pub(crate) fn info(server: &ServerContext, wanted: &[Bytes]) -> String {
 fn settings(server: &ServerContext) -> Vec<(&'static str, String)> {
     let config = &server.config;
     let shape = server.replica.engine().format().shape;
-    vec![
+    let mut all = vec![
         ("appendfsync", "always".to_string()),
         ("appendonly", "yes".to_string()),
         ("bind", server.address.ip().to_string()),
@@ -152,7 +157,12 @@ fn settings(server: &ServerContext) -> Vec<(&'static str, String)> {
         ("save", String::new()),
         ("segments", shape.segments.to_string()),
         ("timeout", "0".to_string()),
-    ]
+    ];
+    if let Some(cluster) = &config.replica.cluster {
+        all.extend(replication::settings(cluster));
+        all.sort_unstable_by_key(|(name, _)| *name);
+    }
+    all
 }
 
 /// The reply to CONFIG GET.
@@ -182,16 +192,7 @@ pub(crate) fn show(server: &ServerContext, topic: ShowTopic) -> Vec<Vec<String>>
     match topic {
         ShowTopic::Status => pairs(sections(server).into_iter().flat_map(|(_, fields)| fields).collect()),
         ShowTopic::Config => pairs(settings(server)),
-        ShowTopic::Replicas => vec![
-            ["replica", "role", "state", "executed", "checkpoint"].map(String::from).to_vec(),
-            vec![
-                "1".to_string(),
-                "single".to_string(),
-                state.to_string(),
-                statistics.instance.load(Ordering::Relaxed).to_string(),
-                replica.last_checkpoint().to_string(),
-            ],
-        ],
+        ShowTopic::Replicas => replication::rows(&replica.status()),
         ShowTopic::Recovery => pairs(vec![
             ("state", state.to_string()),
             ("replayed_commands", statistics.replayed_commands.load(Ordering::Relaxed).to_string()),
@@ -224,7 +225,7 @@ pub(crate) fn show(server: &ServerContext, topic: ShowTopic) -> Vec<Vec<String>>
 }
 
 /// What a command would touch and wait for.
-pub(crate) fn explain(server: &ServerContext, command: &Command) -> Vec<String> {
+pub(crate) fn explain(server: &ServerContext, command: &Command, reads_stale: bool) -> Vec<String> {
     let engine = server.replica.engine();
     let mut lines = Vec::new();
     let footprint = command.footprint(&mut |key, access| {
@@ -241,10 +242,13 @@ pub(crate) fn explain(server: &ServerContext, command: &Command) -> Vec<String> 
     if footprint == Footprint::Everything {
         lines.push("every segment, at one point between two batches".to_string());
     }
-    lines.push(if command.is_read_only() {
-        "read-only: not ordered; waits for this connection's earlier writes".to_string()
+    let course = if !command.is_read_only() {
+        "ordered: one log write with what gathers meanwhile, then executed"
+    } else if reads_stale {
+        "read-only: from this replica's state at once, which may be behind that of others"
     } else {
-        "ordered: one log write with what gathers meanwhile, then executed".to_string()
-    });
+        "read-only: not ordered; waits for this connection's earlier writes"
+    };
+    lines.push(course.to_string());
     lines
 }

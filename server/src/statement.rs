@@ -4,6 +4,7 @@
 //! CREATE 'user:1' = 'Ann' [EXPIRE 60s];                     durations: 500ms 60s 5m 2h 7d
 //! READ 'user:1' [, 'user:2' ...];
 //! READ WHERE <keys> [LIMIT 10];                             in key order
+//! READ STALE ..;                                            at once, from this replica's state, which may be behind
 //! COUNT [WHERE <keys>];
 //! UPDATE 'user:1' = 'Bob' [EXPIRE 60s | EXPIRE NEVER] [IF VALUE = 'Ann' | IF REVISION = 42];
 //! UPSERT 'user:1' = 'Bob' [EXPIRE ..] [IF ..];
@@ -72,6 +73,8 @@ pub enum Statement {
         command: Command,
         /// Which statement it was, which says how its reply is shown.
         kind: StatementKind,
+        /// Whether a read may be answered from what this replica has, though others may have newer: `READ STALE`.
+        is_stale: bool,
     },
     /// `BEGIN`: the statements up to `COMMIT` are one transaction.
     Begin,

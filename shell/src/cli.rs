@@ -1,9 +1,9 @@
 //! The command line.
 
 use crate::client::DEFAULT_ADDRESS;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::settings::Settings;
+use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Skink, a durable key-value database that speaks the protocol of Redis.
@@ -33,81 +33,12 @@ pub enum Command {
 /// `skink serve`.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
-    /// The data directory; it is made where there is none.
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
-    /// Address and port to listen on; with port 0, any free one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = DEFAULT_ADDRESS, value_parser = loopback)]
-    pub listen: SocketAddr,
-    /// Segments of a new data directory [default: 256]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub segments: Option<u16>,
-    /// Length of a log file of a new data directory, in MiB [default: 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub log_file_mb: Option<u32>,
-    /// Longest value, in MiB [default: 16]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=512))]
-    pub max_value_mb: Option<u32>,
-    /// Take a checkpoint when the log has grown by this much, in MiB
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub checkpoint_log_mb: Option<u32>,
-    /// Take a checkpoint after so many seconds with writes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub checkpoint_seconds: Option<u32>,
-    /// Threads that talk to clients
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub io_threads: Option<u16>,
-    /// What to log on stderr; without it, what RUST_LOG says, or else info
-    #[arg(long, value_name = "LEVEL")]
-    pub log: Option<LogLevel>,
-}
-
-impl ServeArguments {
-    /// With all defaults.
-    pub fn new(data: PathBuf, listen: SocketAddr) -> ServeArguments {
-        ServeArguments {
-            data,
-            listen,
-            segments: None,
-            log_file_mb: None,
-            max_value_mb: None,
-            checkpoint_log_mb: None,
-            checkpoint_seconds: None,
-            io_threads: None,
-            log: None,
-        }
-    }
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    /// Nothing.
-    Off,
-    /// What stops the server.
-    Error,
-    /// What somebody should look at.
-    Warn,
-    /// What happens now and then.
-    Info,
-    /// What happens often.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// As a filter's directive.
-    pub fn directive(self) -> &'static str {
-        match self {
-            LogLevel::Off => "off",
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            LogLevel::Debug => "debug",
-            LogLevel::Trace => "trace",
-        }
-    }
+    /// A file with settings, in TOML; flags come before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// `skink shell`.
@@ -157,25 +88,10 @@ pub struct DemoArguments {
     pub seconds: u32,
 }
 
-/// An address of this machine that others can't reach.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let text = match text.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => text.to_string(),
-    };
-    let address: SocketAddr =
-        text.parse().map_err(|_| format!("expected an IP address and a port, such as {DEFAULT_ADDRESS}"))?;
-    if address.ip().is_loopback() {
-        return Ok(address);
-    }
-    Err("this version has no authentication, so it listens only where other machines can't reach it \
-         (127.0.0.1 or [::1]); tunnel to it, by SSH for example, from elsewhere"
-        .to_string())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command, LogLevel};
+    use super::{Cli, Command};
+    use crate::settings::LogLevel;
     use clap::error::ErrorKind;
     use clap::{CommandFactory, Parser};
 
@@ -193,21 +109,30 @@ mod tests {
         let line = "skink serve --data d --listen localhost:0 --segments 16 --log-file-mb 8 --max-value-mb 1 \
                     --checkpoint-log-mb 32 --checkpoint-seconds 9 --io-threads 2 --log debug";
         let Ok(Command::Serve(serve)) = parsed(line) else { panic!("not parsed") };
-        assert_eq!(serve.listen.to_string(), "127.0.0.1:0");
-        assert_eq!((serve.segments, serve.io_threads, serve.log), (Some(16), Some(2), Some(LogLevel::Debug)));
-        let Ok(Command::Serve(serve)) = parsed("skink serve --data d") else { panic!("not parsed") };
-        assert_eq!(serve.listen.to_string(), "127.0.0.1:7379");
+        let settings = serve.settings;
+        assert_eq!(settings.listen.map(|listen| listen.get().to_string()).as_deref(), Some("127.0.0.1:0"));
+        assert_eq!(settings.segments.map(|segments| segments.get()), Some(16));
+        assert_eq!((settings.log, serve.config), (Some(LogLevel::Debug), None));
+    }
+
+    #[test]
+    fn serve_needs_a_data_directory_or_a_file_that_may_name_one() {
+        assert_eq!(parsed("skink serve").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
+        assert!(matches!(parsed("skink serve --config f"), Ok(Command::Serve(_))));
     }
 
     #[test]
     fn only_loopback_can_be_listened_on() {
-        for address in ["0.0.0.0:7379", "192.168.1.1:7379", "[::]:7379"] {
-            let error = parsed(&format!("skink serve --data d --listen {address}")).unwrap_err();
-            assert!(error.to_string().contains("no authentication"), "{error}");
-            assert_eq!(error.exit_code(), 2);
-        }
-        assert!(parsed("skink serve --data d --listen [::1]:7379").is_ok());
-        assert!(parsed("skink serve --data d --listen 7379").unwrap_err().to_string().contains("expected an IP"));
+        let error = parsed("skink serve --data d --listen 0.0.0.0:7379").unwrap_err();
+        assert!(error.to_string().contains("no authentication"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_wrong_member_is_a_wrong_command_line() {
+        let error = parsed("skink serve --data d --replica 1 --cluster 1=a:1,2=b").unwrap_err();
+        assert!(error.to_string().contains("replica 2: `b` has no port"), "{error}");
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

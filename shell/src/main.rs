@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | 0 | done |
 //! | 1 | it did not work; the reason is on stderr |
-//! | 2 | the command line is wrong |
+//! | 2 | the command line is wrong, or the configuration file |
 //! | 3 | the server stopped because of a fault that it could not go on with |
 //! | 128 + n | ended by signal n |
 
@@ -14,6 +14,7 @@ mod demo;
 mod report;
 mod restore;
 mod serve;
+mod settings;
 mod shell;
 mod verify;
 
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(arguments) => report::conclude(serve::run(&arguments)),
+        Command::Serve(arguments) => report::conclude(serve::run(arguments)),
         Command::Shell(arguments) => report::conclude(shell::run(&arguments)),
         Command::Verify(arguments) => report::conclude(verify::run(&arguments)),
         Command::Restore(arguments) => report::conclude(restore::run(&arguments)),

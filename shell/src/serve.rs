@@ -1,27 +1,29 @@
 //! `skink serve`: a server on a data directory, until a signal stops it.
 //!
 //! ```text
-//! start -> ready (a line on stdout) -> SIGINT or SIGTERM: a clean stop -> exit 0
-//!                                   -> a second signal: exit at once, 128 + its number
-//!                                   -> a fault: exit 3
+//! settings -> start -> ready (a line on stdout) -> SIGINT or SIGTERM: a clean stop -> exit 0
+//!                                               -> a second signal: exit at once, 128 + its number
+//!                                               -> a fault: exit 3
 //! ```
 //!
 //! Signals are taken by the signal-hook crate: it hands them to a thread as values, so that what is done about them
 //! is ordinary code, which a handler's can't be; ctrlc can't tell the signals apart, and tokio's needs a
 //! runtime here for nothing else.
 
-use crate::cli::{LogLevel, ServeArguments};
+use crate::cli::ServeArguments;
 use crate::report;
+use crate::settings::{Checked, LogLevel};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use skink_server::{ServerConfig, StartError, Stopper, start};
+use skink_server::{StartError, Stopper, start};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
+/// The settings are wrong; clap ends with the same where it finds that.
+const EXIT_USAGE: u8 = 2;
 /// The server stopped because it could not go on.
 const EXIT_FAULT: u8 = 3;
 
@@ -44,15 +46,25 @@ pub enum ServeError {
 /// Runs a server until it is stopped.
 ///
 /// # Errors
-/// It does not start. That it stopped because of a fault is an exit code, reported here.
-pub fn run(arguments: &ServeArguments) -> Result<ExitCode, ServeError> {
-    log_to_stderr(arguments.log);
+/// It does not start. That the settings are wrong, or that it stopped because of a fault, is an exit code, reported here.
+pub fn run(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
+    let Checked { config, log, warnings } = match arguments.settings.checked(arguments.config.as_deref()) {
+        Ok(checked) => checked,
+        Err(error) => {
+            report::print(&error);
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    log_to_stderr(log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     // Before the start, which can take its time, so that a signal during it counts.
     let stop = StopOnSignal::install().map_err(ServeError::Signals)?;
-    let server = start(config(arguments))
-        .map_err(|source| ServeError::Start { data: arguments.data.display().to_string(), source })?;
+    let data = config.data.display().to_string();
+    let server = start(config).map_err(|source| ServeError::Start { data: data.clone(), source })?;
     stop.is_started(server.stopper());
-    let (version, address, data) = (env!("CARGO_PKG_VERSION"), server.address(), arguments.data.display());
+    let (version, address) = (env!("CARGO_PKG_VERSION"), server.address());
     // Whoever closed stdout does not want to know.
     let _ = writeln!(io::stdout(), "skink {version} ready on {address} (data {data})");
     match server.wait() {
@@ -62,30 +74,6 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode, ServeError> {
             Ok(ExitCode::from(EXIT_FAULT))
         }
     }
-}
-
-/// The server's configuration; what was not given stays at its default.
-pub fn config(arguments: &ServeArguments) -> ServerConfig {
-    let mut config = ServerConfig::new(arguments.data.clone(), arguments.listen);
-    if let Some(segments) = arguments.segments {
-        config.engine.segments = segments;
-    }
-    if let Some(mb) = arguments.log_file_mb {
-        config.engine.log_file_len = u64::from(mb) << 20;
-    }
-    if let Some(mb) = arguments.max_value_mb {
-        config.engine.max_value_len = mb << 20;
-    }
-    if let Some(mb) = arguments.checkpoint_log_mb {
-        config.replica.checkpoint_log_bytes = u64::from(mb) << 20;
-    }
-    if let Some(seconds) = arguments.checkpoint_seconds {
-        config.replica.checkpoint_interval = Duration::from_secs(u64::from(seconds));
-    }
-    if let Some(threads) = arguments.io_threads {
-        config.io_threads = usize::from(threads);
-    }
-    config
 }
 
 /// Logs in compact lines on stderr: as asked for, else by `RUST_LOG`, else at the level `info`.

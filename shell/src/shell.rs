@@ -15,14 +15,15 @@ mod split;
 
 pub use render::harmless;
 
-use crate::cli::{ServeArguments, ShellArguments};
+use crate::cli::ShellArguments;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::report;
 use crate::serve;
+use crate::settings::LogLevel;
 use render::Mode;
 use session::{Outcome, Session, Settings};
 use skink_engine::error::Fault;
-use skink_server::{RunningServer, StartError, start};
+use skink_server::{RunningServer, ServerConfig, StartError, start};
 use split::Splitter;
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -72,11 +73,10 @@ pub fn run(arguments: &ShellArguments) -> Result<ExitCode, ShellError> {
     let Some(data) = &arguments.data else {
         return converse(arguments, arguments.connect.clone(), "");
     };
-    let serve_arguments = ServeArguments::new(data.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let config = ServerConfig::new(data.clone(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     // Between a person's statements, only what that person should know.
-    serve::log_to_stderr(std::env::var_os("RUST_LOG").is_none().then_some(crate::cli::LogLevel::Warn));
-    let server = start(serve::config(&serve_arguments))
-        .map_err(|source| ShellError::Start { data: data.display().to_string(), source })?;
+    serve::log_to_stderr(std::env::var_os("RUST_LOG").is_none().then_some(LogLevel::Warn));
+    let server = start(config).map_err(|source| ShellError::Start { data: data.display().to_string(), source })?;
     let outcome = converse(arguments, server.address().to_string(), "a server of its own on ");
     stop(server)?;
     outcome

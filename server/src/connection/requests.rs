@@ -146,7 +146,7 @@ impl Connection {
                 self.held = Some(Request::Execute { command, shape });
                 return;
             }
-            let is_stale = self.session.stale_reads;
+            let is_stale = self.session.reads_stale();
             self.operation = Some(operation::read_at_pin(&self.context.server.replica, command, shape, is_stale));
             return;
         }
@@ -161,7 +161,7 @@ impl Connection {
             }
             return self.submit(command, shape, false);
         }
-        if self.context.server.replica.is_among_others() && !self.session.stale_reads {
+        if self.context.server.replica.is_among_others() && !self.session.reads_stale() {
             let bytes = command.size();
             self.waiting_bytes += bytes;
             self.context.proxy.submit_read(&command, &self.mailbox);
@@ -229,6 +229,10 @@ impl Connection {
             ConnectionRequest::ClientId => {
                 let id = self.session.id as i64;
                 self.reply(|writer| writer.integer(id));
+            }
+            ConnectionRequest::ClientStaleReads(stale_reads) => {
+                self.session.stale_reads = stale_reads;
+                self.ok();
             }
             ConnectionRequest::Command(query) => self.reply(|writer| catalog::reply(&query).write(writer)),
             ConnectionRequest::Help(spec) => self.reply(|writer| catalog::help(spec).write(writer)),
@@ -320,6 +324,7 @@ impl Connection {
             self.version = version;
         }
         let (version, id) = (self.version.number(), self.session.id as i64);
+        let role = information::redis_role(&self.context.server.replica.status());
         self.reply(|writer| {
             writer.map(7);
             writer.bulk(b"server");
@@ -333,7 +338,7 @@ impl Connection {
             writer.bulk(b"mode");
             writer.bulk(b"standalone");
             writer.bulk(b"role");
-            writer.bulk(b"master");
+            writer.bulk(role.as_bytes());
             writer.bulk(b"modules");
             writer.array(0);
         });

@@ -24,13 +24,27 @@ pub(super) struct Session {
     pub(super) name: Bytes,
     pub(super) queued: Option<Queued>,
     pub(super) watched: Vec<Precondition>,
-    /// Reads are answered from this replica's state at once, which may be behind.
+    /// `CLIENT STALE-READS`.
     pub(super) stale_reads: bool,
+    /// The statement that begins now is `READ STALE`. Such a one begins only when nothing waits, and is not held.
+    pub(super) is_statement_stale: bool,
 }
 
 impl Session {
     pub(super) fn new(id: u64) -> Session {
-        Session { id, name: Bytes::new(), queued: None, watched: Vec::new(), stale_reads: false }
+        Session {
+            id,
+            name: Bytes::new(),
+            queued: None,
+            watched: Vec::new(),
+            stale_reads: false,
+            is_statement_stale: false,
+        }
+    }
+
+    /// Whether what begins now may read from what this replica has, though others may have newer.
+    pub(super) fn reads_stale(&self) -> bool {
+        self.stale_reads || self.is_statement_stale
     }
 
     /// Drops the transaction and what it watches.

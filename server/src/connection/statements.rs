@@ -34,6 +34,10 @@ impl Connection {
                     writer.error("ERR READ WHERE and COUNT must be sent in a text of their own");
                 });
             }
+            let stale = |statement: &Statement| matches!(statement, Statement::Command { is_stale: true, .. });
+            if statements.iter().any(stale) {
+                return self.reply(|writer| writer.error("ERR READ STALE must be sent in a text of its own"));
+            }
             // A statement at a time can wait for the replica to serve: all of them wait here, or not at all.
             if !self.is_serving(|| Request::Connection(ConnectionRequest::Statement { text, rows })) {
                 return;
@@ -44,7 +48,7 @@ impl Connection {
             self.script = statements
                 .into_iter()
                 .filter_map(|statement| match statement {
-                    Statement::Command { command, kind } => {
+                    Statement::Command { command, kind, .. } => {
                         let shape = shape_of(&kind, &command, rows);
                         Some((command, shape))
                     }
@@ -61,7 +65,7 @@ impl Connection {
 
     fn begin_one_held(&mut self, statement: Statement, text: Bytes, rows: bool) {
         let must_wait = match &statement {
-            Statement::Command { command, .. } => is_over_ranges(command),
+            Statement::Command { command, is_stale, .. } => *is_stale || is_over_ranges(command),
             _ => true,
         };
         if must_wait && !self.is_drained(|| Request::Connection(ConnectionRequest::Statement { text, rows })) {
@@ -72,9 +76,11 @@ impl Connection {
 
     fn begin_one(&mut self, statement: Statement, rows: bool) {
         match statement {
-            Statement::Command { command, kind } => {
+            Statement::Command { command, kind, is_stale } => {
                 let shape = shape_of(&kind, &command, rows);
+                self.session.is_statement_stale = is_stale;
                 self.begin_command(command, shape);
+                self.session.is_statement_stale = false;
             }
             Statement::Checkpoint => self.begin(Request::Connection(ConnectionRequest::Checkpoint)),
             Statement::Explain(inner) => self.explain(&inner),
@@ -88,10 +94,11 @@ impl Connection {
     }
 
     fn explain(&mut self, statement: &Statement) {
-        let Statement::Command { command, .. } = statement else {
+        let Statement::Command { command, is_stale, .. } = statement else {
             return self.reply(|writer| writer.error("ERR only statements on keys can be explained"));
         };
-        let lines = information::explain(&self.context.server, command);
+        let reads_stale = *is_stale || self.session.reads_stale();
+        let lines = information::explain(&self.context.server, command, reads_stale);
         self.reply(|writer| {
             writer.array(lines.len());
             lines.iter().for_each(|line| writer.bulk(line.as_bytes()));

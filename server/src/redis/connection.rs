@@ -72,6 +72,15 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
             "Has no meaning here; is accepted.",
             accept_switch,
         ),
+        CommandSpec::new(
+            "client|stale-reads",
+            3,
+            ANY_TIME,
+            NONE,
+            GROUP,
+            "Sets whether reads may be answered from this replica's state, which may be behind.",
+            client_stale_reads,
+        ),
         CommandSpec::new("client|help", 2, ANY_TIME, NONE, GROUP, "Lists the subcommands.", catalog::help_request),
     ]),
 ];
@@ -156,6 +165,19 @@ fn accept(_: ArgumentReader) -> Result<Request, RequestError> {
 }
 
 fn accept_switch(mut reader: ArgumentReader) -> Result<Request, RequestError> {
-    let switch = reader.required()?;
-    if is_keyword(&switch, "ON") || is_keyword(&switch, "OFF") { accept(reader) } else { Err(RequestError::Syntax) }
+    switch(&mut reader)?;
+    accept(reader)
+}
+
+fn client_stale_reads(mut reader: ArgumentReader) -> Result<Request, RequestError> {
+    Ok(Request::Connection(ConnectionRequest::ClientStaleReads(switch(&mut reader)?)))
+}
+
+/// `ON` or `OFF`.
+fn switch(reader: &mut ArgumentReader) -> Result<bool, RequestError> {
+    match reader.required()? {
+        switch if is_keyword(&switch, "ON") => Ok(true),
+        switch if is_keyword(&switch, "OFF") => Ok(false),
+        _ => Err(RequestError::Syntax),
+    }
 }

@@ -59,6 +59,8 @@ pub enum ConnectionRequest {
     ClientGetName,
     /// `CLIENT ID`.
     ClientId,
+    /// `CLIENT STALE-READS`: whether this connection's reads may be answered from what this replica has.
+    ClientStaleReads(bool),
     /// `COMMAND`: [`catalog::reply`](super::catalog::reply) answers it.
     Command(CommandQuery),
     /// `HELP` of this command: [`catalog::help`](super::catalog::help) answers it.

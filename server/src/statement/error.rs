@@ -1,7 +1,7 @@
 //! Errors in statements: what is wrong, what was expected, the line with a caret below it, and a hint.
 //!
 //! ```text
-//! expected a key in single quotes or WHERE, but found user:1
+//! expected STALE, WHERE or a key in single quotes, but found user:1
 //! LINE 1: READ user:1;
 //!              ^
 //! hint: strings are in single quotes: 'user:1'

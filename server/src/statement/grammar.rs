@@ -82,7 +82,7 @@ fn command(tokens: &mut Tokens<'_>) -> Result<Option<Statement>, Failure> {
     let (command, kind) = if tokens.keyword("CREATE")? {
         (put(tokens, PutMode::Create)?, StatementKind::Create)
     } else if tokens.keyword("READ")? {
-        read(tokens)?
+        return read(tokens).map(Some);
     } else if tokens.keyword("COUNT")? {
         let command = if tokens.keyword("WHERE")? {
             Command::CountRange(RangeQuery { with_values: false, ..where_clause::conditions(tokens)? })
@@ -101,7 +101,7 @@ fn command(tokens: &mut Tokens<'_>) -> Result<Option<Statement>, Failure> {
     } else {
         return Ok(None);
     };
-    Ok(Some(Statement::Command { command, kind }))
+    Ok(Some(Statement::Command { command, kind, is_stale: false }))
 }
 
 fn put(tokens: &mut Tokens<'_>, mode: PutMode) -> Result<Command, Failure> {
@@ -123,18 +123,20 @@ fn put(tokens: &mut Tokens<'_>, mode: PutMode) -> Result<Command, Failure> {
     Ok(Command::Put(put))
 }
 
-fn read(tokens: &mut Tokens<'_>) -> Result<(Command, StatementKind), Failure> {
+fn read(tokens: &mut Tokens<'_>) -> Result<Statement, Failure> {
+    let is_stale = tokens.keyword("STALE")?;
     if tokens.keyword("WHERE")? {
         let mut query = where_clause::conditions(tokens)?;
         query.limit = where_clause::limit(tokens)?;
-        return Ok((Command::ReadRange(query), StatementKind::ReadWhere));
+        return Ok(Statement::Command { command: Command::ReadRange(query), kind: StatementKind::ReadWhere, is_stale });
     }
     let (key, keys) = keys(tokens)?;
-    Ok(if keys.is_empty() {
+    let (command, kind) = if keys.is_empty() {
         (Command::Read { key }, StatementKind::Read)
     } else {
         (Command::ReadMany { keys: [vec![key], keys].concat() }, StatementKind::ReadMany)
-    })
+    };
+    Ok(Statement::Command { command, kind, is_stale })
 }
 
 fn delete(tokens: &mut Tokens<'_>) -> Result<Command, Failure> {

@@ -32,6 +32,11 @@ pub enum GroupProblem {
     /// A statement that is no command, such as `SHOW`, in a transaction.
     #[error("only statements that read or write keys can stand between BEGIN and COMMIT")]
     NotACommand,
+    /// A read that may be stale, in a transaction.
+    #[error(
+        "READ STALE can't stand between BEGIN and COMMIT: what a transaction reads is never stale; leave out STALE"
+    )]
+    StaleRead,
 }
 
 /// A transaction that has begun.
@@ -61,7 +66,8 @@ pub fn group(statements: Vec<Statement>) -> Result<Vec<Statement>, GroupError> {
                 None
             }
             (Some(_), Statement::Begin) => return refuse(GroupProblem::BeginInsideTransaction),
-            (Some(mut begun), Statement::Command { command, kind }) => {
+            (Some(_), Statement::Command { is_stale: true, .. }) => return refuse(GroupProblem::StaleRead),
+            (Some(mut begun), Statement::Command { command, kind, is_stale: false }) => {
                 begun.commands.push(command);
                 begun.kinds.push(kind);
                 Some(begun)
@@ -72,6 +78,7 @@ pub fn group(statements: Vec<Statement>) -> Result<Vec<Statement>, GroupError> {
                 grouped.push(Statement::Command {
                     command: Command::Transaction(transaction),
                     kind: StatementKind::Transaction(begun.kinds),
+                    is_stale: false,
                 });
                 None
             }

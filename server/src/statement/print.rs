@@ -13,7 +13,10 @@ impl Statement {
     /// words for, such as an append.
     pub fn to_text(&self) -> Option<String> {
         Some(match self {
-            Statement::Command { command, .. } => command_text(command)?,
+            Statement::Command { command, is_stale: false, .. } => command_text(command)?,
+            Statement::Command { command, is_stale: true, .. } => {
+                format!("READ STALE{}", command_text(command)?.strip_prefix("READ")?)
+            }
             Statement::Begin => "BEGIN".to_string(),
             Statement::Commit => "COMMIT".to_string(),
             Statement::Rollback => "ROLLBACK".to_string(),

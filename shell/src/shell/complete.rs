@@ -9,7 +9,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 
 /// Words inside statements.
-const INNER_KEYWORDS: [&str; 19] = [
+const INNER_KEYWORDS: [&str; 20] = [
     "AND",
     "BETWEEN",
     "BY",
@@ -25,6 +25,7 @@ const INNER_KEYWORDS: [&str; 19] = [
     "REPLICAS",
     "REVISION",
     "SEGMENTS",
+    "STALE",
     "STATUS",
     "TO",
     "VALUE",

@@ -24,6 +24,7 @@ Statements end with a semicolon; keywords in any case, strings in single quotes 
   CREATE 'user:1' = 'Ann' [EXPIRE 60s];       an error if the key exists
   READ 'user:1', 'user:2';
   READ WHERE KEY LIKE 'user:%' LIMIT 10;      in key order; also =, <, <=, >, >=, BETWEEN, joined by AND
+  READ STALE 'user:1';                        from this replica at once, which may be behind
   COUNT [WHERE KEY LIKE 'user:%'];
   UPDATE 'user:1' = 'Bob' [EXPIRE 60s | EXPIRE NEVER] [IF VALUE = 'Ann' | IF REVISION = 42];
   UPSERT 'user:1' = 'Bob';                    creates or updates

@@ -20,14 +20,14 @@ hint: did you mean DELETE?",
         ),
         (
             "READ user:1;",
-            "expected WHERE or a key in single quotes, but found user:1
+            "expected STALE, WHERE or a key in single quotes, but found user:1
 LINE 1: READ user:1;
              ^
 hint: strings are in single quotes: 'user:1'",
         ),
         (
             "READ \"user:1\";",
-            "expected WHERE or a key in single quotes, but found \"user:1\"
+            "expected STALE, WHERE or a key in single quotes, but found \"user:1\"
 LINE 1: READ \"user:1\";
              ^
 hint: strings are in single quotes: 'user:1'",
@@ -93,7 +93,7 @@ hint: delete each key with a condition of its own, between BEGIN and COMMIT",
         ),
         (
             "READ",
-            "expected WHERE or a key in single quotes, but found the end
+            "expected STALE, WHERE or a key in single quotes, but found the end
 LINE 1: READ
             ^",
         ),

@@ -62,7 +62,7 @@ fn range_query() -> impl Strategy<Value = RangeQuery> {
 }
 
 fn command() -> impl Strategy<Value = Statement> {
-    let statement = |(command, kind)| Statement::Command { command, kind };
+    let statement = |(command, kind)| Statement::Command { command, kind, is_stale: false };
     prop_oneof![
         4 => put().prop_map(|(put, kind)| (Command::Put(put), kind)),
         1 => bytes().prop_map(|key| (Command::Read { key }, StatementKind::Read)),
@@ -81,10 +81,21 @@ fn command() -> impl Strategy<Value = Statement> {
     .prop_map(statement)
 }
 
+fn stale_if_it_reads(statement: Statement) -> Statement {
+    let reads = [StatementKind::Read, StatementKind::ReadMany, StatementKind::ReadWhere];
+    match statement {
+        Statement::Command { command, kind, .. } if reads.contains(&kind) => {
+            Statement::Command { command, kind, is_stale: true }
+        }
+        other => other,
+    }
+}
+
 fn statement() -> impl Strategy<Value = Statement> {
     let folder = vec(1..=u8::MAX, 1..12).prop_map(|name| OsStr::from_bytes(&name).into());
     prop_oneof![
         8 => command(),
+        1 => command().prop_map(stale_if_it_reads),
         1 => command().prop_map(|statement| Statement::Explain(Box::new(statement))),
         1 => select(ShowTopic::ALL.to_vec()).prop_map(Statement::Show),
         1 => select(vec![Statement::Begin, Statement::Commit, Statement::Rollback, Statement::Checkpoint]),
@@ -96,6 +107,7 @@ fn statement() -> impl Strategy<Value = Statement> {
 const SOUP: &[&str] = &[
     "CREATE",
     "READ",
+    "STALE",
     "COUNT",
     "UPDATE",
     "UPSERT",
@@ -158,7 +170,7 @@ const SOUP: &[&str] = &[
 proptest! {
     #[test]
     fn literals_parse_to_what_they_are_of(key in bytes()) {
-        let expected = Statement::Command { command: Command::Read { key: key.clone() }, kind: StatementKind::Read };
+        let expected = Statement::Command { command: Command::Read { key: key.clone() }, kind: StatementKind::Read, is_stale: false };
         prop_assert_eq!(one(format!("READ {}", Literal(&key))), expected);
     }
 

@@ -60,7 +60,7 @@ fn statements_are_the_commands_that_they_say() {
         ),
     ];
     for (text, command, kind) in cases {
-        assert_eq!(one(text), Statement::Command { command, kind }, "{text}");
+        assert_eq!(one(text), Statement::Command { command, kind, is_stale: false }, "{text}");
     }
 }
 
@@ -91,11 +91,15 @@ fn conditions_on_keys_are_intersected() {
     ];
     for (text, start, end) in cases {
         let query = RangeQuery::new(Range { start, end }, MAX_RANGE_LIMIT);
-        let expected =
-            Statement::Command { command: Command::ReadRange(query.clone()), kind: StatementKind::ReadWhere };
+        let expected = Statement::Command {
+            command: Command::ReadRange(query.clone()),
+            kind: StatementKind::ReadWhere,
+            is_stale: false,
+        };
         assert_eq!(one(format!("READ WHERE {text}")), expected, "{text}");
         let query = RangeQuery { with_values: false, ..query };
-        let expected = Statement::Command { command: Command::CountRange(query), kind: StatementKind::Count };
+        let expected =
+            Statement::Command { command: Command::CountRange(query), kind: StatementKind::Count, is_stale: false };
         assert_eq!(one(format!("COUNT WHERE {text}")), expected, "{text}");
     }
     let query = RangeQuery {
@@ -104,7 +108,8 @@ fn conditions_on_keys_are_intersected() {
         limit: 10,
         with_values: true,
     };
-    let expected = Statement::Command { command: Command::ReadRange(query), kind: StatementKind::ReadWhere };
+    let expected =
+        Statement::Command { command: Command::ReadRange(query), kind: StatementKind::ReadWhere, is_stale: false };
     assert_eq!(one("READ WHERE KEY LIKE 'user:%' AND KEY >= 'user:5' LIMIT 10"), expected);
 }
 
@@ -122,7 +127,25 @@ fn strings_hold_any_bytes() {
     ];
     for (text, bytes) in cases {
         let command = Command::Read { key: Bytes::from_static(bytes) };
-        assert_eq!(one(text), Statement::Command { command, kind: StatementKind::Read }, "{}", text.escape_ascii());
+        assert_eq!(
+            one(text),
+            Statement::Command { command, kind: StatementKind::Read, is_stale: false },
+            "{}",
+            text.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn a_read_may_ask_for_what_this_replica_has() {
+    for rest in ["'k'", "'a', 'b'", "WHERE KEY LIKE 'a%' LIMIT 3"] {
+        let Statement::Command { command, kind, is_stale: false } = one(format!("READ {rest}")) else {
+            panic!("{rest}");
+        };
+        assert_eq!(one(format!("read stale {rest}")), Statement::Command { command, kind, is_stale: true }, "{rest}");
+    }
+    for text in ["STALE READ 'k'", "READ STALE STALE 'k'", "READ STALE", "COUNT STALE", "DELETE STALE 'k'"] {
+        assert!(parse(text.as_bytes(), Limits::default()).is_err(), "{text}");
     }
 }
 
@@ -165,8 +188,9 @@ fn begin_to_commit_is_one_command() {
         Statement::Command {
             command: transaction(commands),
             kind: StatementKind::Transaction(vec![StatementKind::Read, StatementKind::Increment]),
+            is_stale: false,
         },
-        Statement::Command { command: transaction(vec![]), kind: StatementKind::Transaction(vec![]) },
+        Statement::Command { command: transaction(vec![]), kind: StatementKind::Transaction(vec![]), is_stale: false },
         Statement::Checkpoint,
     ];
     assert_eq!(grouped, expected);
@@ -182,6 +206,7 @@ fn statements_that_make_no_transaction_are_refused() {
         ("BEGIN; BEGIN; COMMIT; COMMIT", 1, GroupProblem::BeginInsideTransaction),
         ("BEGIN; COUNT; SHOW STATUS; COMMIT", 2, GroupProblem::NotACommand),
         ("BEGIN; EXPLAIN COUNT; COMMIT", 1, GroupProblem::NotACommand),
+        ("BEGIN; COUNT; READ STALE 'k'; COMMIT", 2, GroupProblem::StaleRead),
     ];
     for (text, index, problem) in cases {
         let statements = parse(text.as_bytes(), Limits::default()).unwrap();

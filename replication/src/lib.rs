@@ -16,6 +16,7 @@ pub mod order;
 pub mod paxos;
 pub mod replica;
 pub mod scheduler;
+pub mod transport;
 
 mod background;
 mod replay;

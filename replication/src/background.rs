@@ -22,7 +22,7 @@ const LAST_IMAGE_TAIL: u64 = 256 << 10;
 pub(crate) enum BackgroundJob {
     Checkpoint { cut: Cut, replies: Vec<CheckpointReply> },
     LastCheckpoint { cut: Cut, is_clean: bool },
-    CheckIncoming(Incoming),
+    CheckIncoming(Box<Incoming>),
 }
 
 struct State {
@@ -138,7 +138,7 @@ impl Worker {
             };
             match job {
                 Some(BackgroundJob::CheckIncoming(incoming)) => {
-                    let _ = self.shared.push(Job::IncomingChecked(incoming.finish()));
+                    let _ = self.shared.push(Job::IncomingChecked(incoming.finish().map(Box::new)));
                 }
                 Some(BackgroundJob::Checkpoint { cut, replies }) => self.checkpoint(&cut, false, replies)?,
                 Some(BackgroundJob::LastCheckpoint { cut, is_clean }) => {
@@ -158,8 +158,7 @@ impl Worker {
         let engine = &self.shared.engine;
         // Better an end that says why than a replay that waits for room, and reads that wait for it.
         engine.check_room(true)?;
-        let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?
-            .next_incarnation(used)?;
+        let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?.next_incarnation(used)?;
         self.common.state.lock().incarnation = Some(counted);
         self.common.wake.notify_all();
         Ok(())

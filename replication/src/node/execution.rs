@@ -69,11 +69,6 @@ impl Execution {
         self.delivered.back().map_or(self.progress.instance, |last| last.instance)
     }
 
-    /// Delivered ones that wait.
-    pub(super) fn backlog(&self) -> usize {
-        self.delivered.len()
-    }
-
     pub(super) fn is_stalled(&self) -> bool {
         self.is_full && self.delivered.len() > MAX_DELIVERED
     }

@@ -27,7 +27,12 @@ pub(super) struct NodeLog {
     /// Bytes of ordering frames since the last marker.
     frame_bytes: u64,
     writes_done: u64,
+    /// Ticks since the last write; `None` if a seal stands behind it.
+    unsealed: Option<u64>,
 }
+
+/// Ticks without a write after which the log is sealed.
+const IDLE: u64 = 5;
 
 impl NodeLog {
     /// Goes on where a start found the end: what is before lies at `floor` or behind it.
@@ -42,6 +47,7 @@ impl NodeLog {
             blocked: VecDeque::new(),
             frame_bytes: 0,
             writes_done: 0,
+            unsealed: None,
         }
     }
 
@@ -108,6 +114,7 @@ impl NodeLog {
         self.writer.flush()?;
         self.durable = self.appended;
         self.writes_done += 1;
+        self.unsealed = Some(0);
         Ok(Some(self.durable))
     }
 
@@ -160,14 +167,19 @@ impl NodeLog {
         self.writes_done
     }
 
-    /// Seals the log, so that damage of what is before can't be taken for a torn write.
-    pub(super) fn seal(&mut self) -> Result<(), Fault> {
-        if self.is_blocked() {
+    /// Time passes. A log that has nothing to write is sealed, so that damage of what is before can't be taken for a torn
+    /// write.
+    pub(super) fn tick(&mut self) -> Result<(), Fault> {
+        self.append_blocked()?;
+        self.unsealed = self.unsealed.map(|ticks| ticks + 1);
+        if self.unsealed < Some(IDLE) || self.is_blocked() || self.has_work() {
             return Ok(());
         }
         match self.writer.seal() {
-            Err(fault) if fault.is_transient() => Ok(()),
-            result => result.map(|_| ()),
-        }
+            Err(fault) if fault.is_transient() => return Ok(()),
+            result => result?,
+        };
+        self.unsealed = None;
+        Ok(())
     }
 }

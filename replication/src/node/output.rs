@@ -68,7 +68,7 @@ pub enum Output {
         replies: Vec<CheckpointReply>,
     },
     /// Check a checkpoint that has arrived, then say so with [`Node::incoming_checked`](super::Node::incoming_checked).
-    CheckIncoming(Incoming),
+    CheckIncoming(Box<Incoming>),
     /// Who leads has changed.
     LeadershipChanged(Leadership),
 }

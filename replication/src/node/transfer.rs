@@ -40,7 +40,7 @@ struct Donation {
 /// A transfer from a peer.
 struct Receiving {
     from: ReplicaId,
-    incoming: Incoming,
+    incoming: Box<Incoming>,
     manifest: Manifest,
     facts: OrderingFacts,
     /// Tick of the last part.
@@ -52,7 +52,7 @@ struct Arrived {
     manifest: Manifest,
     facts: OrderingFacts,
     /// What was checked; `None` while it is.
-    checked: Option<CheckedIncoming>,
+    checked: Option<Box<CheckedIncoming>>,
 }
 
 /// Transfers under way.
@@ -177,6 +177,7 @@ impl Node {
         match self.engine.begin_incoming(manifest.clone()) {
             Ok(incoming) => {
                 tracing::info!(peer = %from, instance = manifest.instance.get(), "getting a checkpoint");
+                let incoming = Box::new(incoming);
                 self.transfers.receiving = Some(Receiving { from, incoming, manifest, facts, heard: self.now });
                 Ok(())
             }
@@ -201,7 +202,7 @@ impl Node {
     ///
     /// # Errors
     /// Faults of the disk.
-    pub fn incoming_checked(&mut self, checked: Result<CheckedIncoming, Fault>) -> Result<(), Fault> {
+    pub fn incoming_checked(&mut self, checked: Result<Box<CheckedIncoming>, Fault>) -> Result<(), Fault> {
         self.is_stirred = true;
         match (checked, &mut self.transfers.arrived) {
             (Ok(checked), Some(arrived)) => {
@@ -235,7 +236,7 @@ impl Node {
             return Ok(());
         }
         let log_position = self.log.start_of(self.protocol.needed_by(instance));
-        if let Err(fault) = self.engine.install(checked, log_position, facts.encode()) {
+        if let Err(fault) = self.engine.install(*checked, log_position, facts.encode()) {
             return self.give_up(fault);
         }
         tracing::info!(instance = instance.get(), "a checkpoint of another replica took the place of the state");

@@ -75,7 +75,6 @@ pub(super) struct Runner {
     next_tick: Instant,
     status_due: Instant,
     is_stopping: Option<Instant>,
-    is_idle_sealed: bool,
 }
 
 impl Runner {
@@ -97,7 +96,6 @@ impl Runner {
             next_tick: Instant::now(),
             status_due: Instant::now(),
             is_stopping: None,
-            is_idle_sealed: false,
         }
     }
 
@@ -216,7 +214,7 @@ impl Runner {
     fn cycle(&mut self) -> Result<(), Fault> {
         self.node.begin_cycle()?;
         self.send();
-        let has_written = self.node.write()?;
+        self.node.write()?;
         self.node.end_cycle()?;
         self.publish_progress();
         self.send();
@@ -224,7 +222,6 @@ impl Runner {
         if self.shared.next_log_file.swap(next_log_file, Ordering::AcqRel) != next_log_file {
             self.log_preparation.iter().for_each(LogPreparation::wake);
         }
-        self.is_idle_sealed &= !has_written;
         Ok(())
     }
 
@@ -277,7 +274,9 @@ impl Runner {
                 tracing::warn!(%peer, "it takes too long to take what is sent to it; the session begins again");
                 self.transport.restart_session(peer, session);
             }
-            (Sent::TooLong, _) => tracing::error!(%peer, len = head.len() + body.len(), "a message is too long to be sent"),
+            (Sent::TooLong, _) => {
+                tracing::error!(%peer, len = head.len() + body.len(), "a message is too long to be sent")
+            }
         }
     }
 

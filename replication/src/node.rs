@@ -19,6 +19,7 @@ mod log;
 pub mod message;
 mod output;
 mod payloads;
+mod proposals;
 mod reads;
 mod start;
 mod status;
@@ -27,8 +28,8 @@ mod transfer;
 pub use output::{Channel, Output, PassReply};
 pub use start::{Membership, OrderingFacts};
 
-use crate::batch::{BatchEncoder, LocalBatch, LocalCommand, Refusal};
-use crate::header::{BatchId, Content, Digests, Header};
+use crate::batch::{BatchEncoder, LocalBatch, Refusal};
+use crate::header::{BatchId, Digests};
 use crate::paxos::{self, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
 use crate::replica::BatchReply;
 use batches::OwnBatches;
@@ -401,97 +402,6 @@ impl Node {
         Ok(true)
     }
 
-    // ---- proposals ----
-
-    fn own_batch(&mut self, commands: Vec<Command>) -> LocalBatch {
-        let commands: Vec<LocalCommand> =
-            commands.into_iter().map(|command| LocalCommand { command, is_ordered: true }).collect();
-        let (content, payload) = self.encoder.encode(&commands, |key| self.engine.hash(key));
-        let time_ms = self.engine.environment().clock.now_ms();
-        LocalBatch { proxy: 0, time_ms, commands, content, payload }
-    }
-
-    fn add_batch(&mut self, proxy: u16, batch: LocalBatch, reply: Option<BatchReply>) -> Option<BatchId> {
-        // Numbers of proxies are those of the whole cluster.
-        let proxy = u32::from(self.own.get()) << 16 | u32::from(proxy);
-        let id = self.batches.add(proxy, batch, reply, self.now)?;
-        if let Some(own) = self.batches.get(&id) {
-            let (header, payload) = (Arc::clone(&own.header), own.payload.clone());
-            let peers: Vec<ReplicaId> = self.sessions.keys().copied().collect();
-            if needs_payload(&header) {
-                for peer in peers {
-                    self.send_payload(peer, id, payload.clone());
-                }
-            }
-            self.propose(vec![header]);
-        }
-        self.is_stirred = true;
-        Some(id)
-    }
-
-    /// Hands headers to whoever leads; to nobody, if nobody is known to: they are proposed again.
-    fn propose(&mut self, headers: Vec<Arc<Header>>) {
-        if headers.is_empty() {
-            return;
-        }
-        match self.leader() {
-            Some(leader) if leader == self.own => self.proposed(headers),
-            Some(leader) => self.send(leader, Channel::Control, &PeerMessage::Propose(headers)),
-            None => {}
-        }
-    }
-
-    /// Proposes everything again that was not executed yet.
-    fn propose_all(&mut self) {
-        let all = self.batches.propose_all(self.now);
-        if let Some(leader) = self.leader().filter(|leader| *leader != self.own) {
-            for (header, payload) in &all {
-                // Large ones are asked for if they did not get there.
-                if needs_payload(header) && payload.len() <= SMALL_PAYLOAD {
-                    self.send_payload(leader, header.id, payload.clone());
-                }
-            }
-        }
-        self.propose(all.into_iter().map(|(header, _)| header).collect());
-    }
-
-    fn proposed(&mut self, headers: Vec<Arc<Header>>) {
-        if self.leads() {
-            for header in headers {
-                self.inbox.push(header);
-            }
-            self.is_stirred = true;
-        }
-    }
-
-    /// Gives places to proposals whose payloads are here, while there is room.
-    fn propose_waiting(&mut self) -> Result<(), Fault> {
-        if !self.leads() || self.log.is_blocked() || self.has_long_log() {
-            return Ok(());
-        }
-        for proxy in self.inbox.proxies() {
-            while let Some(header) = self.inbox.next(proxy).cloned() {
-                if needs_payload(&header) && !self.store_payload(header.id)? {
-                    let since = self.payloads.want(header.id, self.now);
-                    let from = ReplicaId::new((proxy >> 16) as u8).filter(|from| *from != self.own);
-                    if let Some(from) = from
-                        && self.now.saturating_sub(since) >= PAYLOAD_GRACE
-                    {
-                        let request = Request::Payload { id: header.id, instance: Instance::ZERO };
-                        self.send(from, Channel::Control, &PeerMessage::Ask(request));
-                    }
-                    break;
-                }
-                if self.protocol.try_propose(header).is_err() {
-                    // No room: it goes on when something was decided.
-                    return Ok(());
-                }
-                self.inbox.proposed(proxy);
-            }
-        }
-        Ok(())
-    }
-
     // ---- who leads ----
 
     fn leads(&self) -> bool {
@@ -566,7 +476,3 @@ impl Node {
 
 /// The proxy of the node itself: sweeps and markers.
 const OWN_PROXY: u16 = 0;
-
-fn needs_payload(header: &Header) -> bool {
-    matches!(header.content, Content::Commands { .. })
-}

@@ -171,7 +171,7 @@ impl Node {
             PeerMessage::Propose(headers) => self.proposed(headers),
             PeerMessage::Payload { id, bytes } => self.payload_arrived(id, bytes)?,
             PeerMessage::Ask(request) => self.asked(peer, request),
-            PeerMessage::Status(status) => self.statuses.heard(peer, status, self.now),
+            PeerMessage::Status(status, time_ms) => self.status_heard(peer, status, time_ms),
             PeerMessage::Digest(digest) => self.checkpoints.peer_digest(peer, digest),
             PeerMessage::Transfer(transfer) => self.transfer_arrived(peer, transfer)?,
         }

@@ -37,8 +37,8 @@ pub enum PeerMessage {
     },
     /// Asks for something that is missing.
     Ask(Request),
-    /// How the sender stands.
-    Status(ReplicaStatus),
+    /// How the sender stands, and what its clock says, in milliseconds since 1970.
+    Status(ReplicaStatus, u64),
     /// What the sender's state adds up to at an instance (S3).
     Digest(StateDigest),
     /// A part of a checkpoint, for a replica that is too far behind.
@@ -123,7 +123,7 @@ impl PeerMessage {
             }
             PeerMessage::Payload { id, bytes } => (fields(kind::PAYLOAD, id), bytes.clone()),
             PeerMessage::Ask(request) => (fields(kind::ASK, request), none),
-            PeerMessage::Status(status) => (fields(kind::STATUS, status), none),
+            PeerMessage::Status(status, time_ms) => (fields(kind::STATUS, &(status, time_ms)), none),
             PeerMessage::Digest(digest) => (fields(kind::DIGEST, digest), none),
             PeerMessage::Transfer(Transfer::Begin { manifest }) => {
                 (vec![VERSION, kind::TRANSFER_BEGIN], manifest.clone())
@@ -156,7 +156,10 @@ impl PeerMessage {
                 PeerMessage::Payload { id, bytes }
             }
             kind::ASK => PeerMessage::Ask(whole(&rest)?),
-            kind::STATUS => PeerMessage::Status(whole(&rest)?),
+            kind::STATUS => {
+                let (status, time_ms) = whole(&rest)?;
+                PeerMessage::Status(status, time_ms)
+            }
             kind::DIGEST => PeerMessage::Digest(whole(&rest)?),
             kind::TRANSFER_BEGIN => PeerMessage::Transfer(Transfer::Begin { manifest: rest }),
             kind::TRANSFER_PART => {
@@ -233,7 +236,7 @@ mod tests {
             PeerMessage::Propose(vec![Arc::new(header.clone()), Arc::new(header)]),
             PeerMessage::Payload { id, bytes: Bytes::from_static(b"payload") },
             PeerMessage::Ask(Request::Payload { id, instance: at }),
-            PeerMessage::Status(status),
+            PeerMessage::Status(status, 1 << 40),
             PeerMessage::Digest(StateDigest { instance: at, digest: u64::MAX }),
             PeerMessage::Transfer(Transfer::Begin { manifest: Bytes::from_static(b"manifest") }),
             PeerMessage::Transfer(Transfer::Part {

@@ -5,28 +5,48 @@ use super::{Channel, Node};
 use crate::paxos::{Leadership, ReplicaId};
 use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
 use skink_engine::position::Instance;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Ticks between two words about itself.
 const SAY: u64 = 10;
 /// Decided batches that may wait for execution at a replica that counts as up to date.
 const SMALL_BACKLOG: u64 = 1024;
 
-/// What peers said last, and when.
+/// Clocks that differ by more make expiry times of one replica's clients those of nobody else's, in milliseconds.
+const CLOCK_SKEW_MS: u64 = 5000;
+
+/// What peers said last.
 #[derive(Default)]
 pub(super) struct PeerStatuses {
-    heard: BTreeMap<ReplicaId, (ReplicaStatus, u64)>,
+    heard: BTreeMap<ReplicaId, ReplicaStatus>,
+    /// Whose clocks were complained of.
+    skewed: BTreeSet<ReplicaId>,
 }
 
 impl PeerStatuses {
-    pub(super) fn heard(&mut self, peer: ReplicaId, status: ReplicaStatus, now: u64) {
+    fn heard(&mut self, peer: ReplicaId, status: ReplicaStatus) {
         // Of itself alone.
-        self.heard.insert(peer, (ReplicaStatus { replica: peer, ..status }, now));
+        self.heard.insert(peer, ReplicaStatus { replica: peer, ..status });
     }
 
     pub(super) fn lost(&mut self, peer: ReplicaId) {
-        if let Some((status, _)) = self.heard.get_mut(&peer) {
+        if let Some(status) = self.heard.get_mut(&peer) {
             status.condition = Condition::Unreachable;
+        }
+    }
+
+    /// Compares clocks; says once where they are far apart.
+    fn compare_clocks(&mut self, peer: ReplicaId, theirs: u64, own: u64) {
+        let differ_ms = theirs.abs_diff(own);
+        if differ_ms <= CLOCK_SKEW_MS {
+            self.skewed.remove(&peer);
+        } else if self.skewed.insert(peer) {
+            tracing::warn!(
+                %peer,
+                differ_ms,
+                "the clocks are far apart: keys expire by the clock of the replica that a client writes to; let both \
+                 follow the same time server"
+            );
         }
     }
 
@@ -40,23 +60,29 @@ impl PeerStatuses {
             durable: Instance::ZERO,
             checkpoint: Instance::ZERO,
         };
-        self.heard.get(&peer).map_or(unknown, |(status, _)| *status)
+        self.heard.get(&peer).copied().unwrap_or(unknown)
     }
 
     fn decided(&self) -> Instance {
-        self.heard.values().map(|(status, _)| status.decided).max().unwrap_or_default()
+        self.heard.values().map(|status| status.decided).max().unwrap_or_default()
     }
 }
 
 impl Node {
     pub(super) fn tick_status(&mut self) {
         if self.now.is_multiple_of(SAY) {
-            let status = PeerMessage::Status(self.own_status());
+            let time_ms = self.engine.environment().clock.now_ms();
+            let status = PeerMessage::Status(self.own_status(), time_ms);
             let peers: Vec<ReplicaId> = self.sessions.keys().copied().collect();
             for peer in peers {
                 self.send(peer, Channel::Control, &status);
             }
         }
+    }
+
+    pub(super) fn status_heard(&mut self, peer: ReplicaId, status: ReplicaStatus, time_ms: u64) {
+        self.statuses.heard(peer, status);
+        self.statuses.compare_clocks(peer, time_ms, self.engine.environment().clock.now_ms());
     }
 
     fn own_status(&self) -> ReplicaStatus {

@@ -195,6 +195,11 @@ impl Protocol {
         self.configuration.instance(self.log.lock().len())
     }
 
+    /// The ballot that this replica takes part in.
+    pub fn promise(&self) -> Ballot {
+        self.role.promise
+    }
+
     /// Who leads.
     pub fn leadership(&self) -> Leadership {
         match self.role {

@@ -28,7 +28,7 @@ pub enum Command {
     Restore(RestoreArguments),
     /// Show how the replicas of a cluster stand.
     Status(StatusArguments),
-    /// Load a server, kill it, start it again, and check that nothing is lost.
+    /// Load three replicas, kill one of them and then another, and check that nothing is lost.
     Demo(DemoArguments),
 }
 
@@ -96,10 +96,13 @@ pub struct RestoreArguments {
 /// `skink demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
+    /// One server in place of three replicas.
+    #[arg(long)]
+    pub single: bool,
     /// Keys that are written.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(16..=10_000_000))]
     pub keys: u32,
-    /// Seconds of load before the kill.
+    /// Seconds of load before each kill.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
 }

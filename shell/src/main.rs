@@ -11,6 +11,7 @@
 mod cli;
 mod client;
 mod demo;
+mod live;
 mod replicas;
 mod report;
 mod restore;
@@ -18,6 +19,7 @@ mod serve;
 mod settings;
 mod shell;
 mod status;
+mod table;
 mod verify;
 
 use clap::Parser;

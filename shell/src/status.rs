@@ -17,6 +17,7 @@ mod view;
 
 use crate::cli::StatusArguments;
 use crate::client::{Client, Timeouts};
+use crate::live::LiveArea;
 use crate::replicas::{self, ReplicaRow, ReplicasError};
 use crate::report;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -102,7 +103,7 @@ fn watch(servers: &mut Servers, interval: Duration) -> Result<ExitCode, StatusEr
         signal_hook::flag::register(signal, Arc::clone(&must_stop)).map_err(StatusError::Signals)?;
     }
     let in_terminal = io::stdout().is_terminal();
-    let mut shown_lines = 0;
+    let mut area = LiveArea::new(io::stdout());
     loop {
         let looked = Instant::now();
         let (text, code) = match servers.look() {
@@ -111,8 +112,7 @@ fn watch(servers: &mut Servers, interval: Duration) -> Result<ExitCode, StatusEr
             Err(error) => (format!("{error}\n"), ExitCode::from(EXIT_UNREACHABLE)),
         };
         if in_terminal {
-            print(&format!("{}{text}", view::erase(shown_lines)))?;
-            shown_lines = text.lines().count();
+            area.paint(&text).map_err(StatusError::Output)?;
         } else {
             print(&text)?;
         }

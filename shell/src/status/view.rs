@@ -2,20 +2,18 @@
 
 use super::Look;
 use crate::replicas::ReplicaRow;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use crate::table::{self, Column};
 use std::fmt::Write;
 
-/// The columns, and whether they are numbers.
-const COLUMNS: [(&str, bool); 8] = [
-    ("replica", true),
-    ("role", false),
-    ("decided", true),
-    ("executed", true),
-    ("durable", true),
-    ("checkpoint", true),
-    ("lag", true),
-    ("state", false),
+const COLUMNS: [Column; 8] = [
+    Column::Right("replica"),
+    Column::Left("role"),
+    Column::Right("decided"),
+    Column::Right("executed"),
+    Column::Right("durable"),
+    Column::Right("checkpoint"),
+    Column::Right("lag"),
+    Column::Left("state"),
 ];
 
 fn cells(row: &ReplicaRow) -> [String; 8] {
@@ -33,25 +31,16 @@ fn cells(row: &ReplicaRow) -> [String; 8] {
 
 /// A table with a line about all replicas below it.
 pub(super) fn table(look: &Look) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(COLUMNS.map(|(name, _)| name));
-    for row in &look.replicas {
-        table.add_row(cells(row).into_iter().zip(COLUMNS).map(|(text, (_, is_number))| {
-            let alignment = if is_number { CellAlignment::Right } else { CellAlignment::Left };
-            Cell::new(text).set_alignment(alignment)
-        }));
-    }
-    format!("{table}\n{}\n", summary(look))
+    format!("{}{}\n", table::table(COLUMNS, look.replicas.iter().map(cells)), summary(look))
 }
 
 /// A line for each replica, `name=value` after its number.
 pub(super) fn lines(look: &Look) -> String {
     let mut text = String::new();
     for row in &look.replicas {
-        let fields = cells(row).into_iter().zip(COLUMNS).map(|(text, (name, _))| {
+        let fields = cells(row).into_iter().zip(COLUMNS).map(|(text, column)| {
             // A blank separates fields.
-            format!("{name}={}", text.replace(' ', "-"))
+            format!("{}={}", column.name(), text.replace(' ', "-"))
         });
         let _ = writeln!(text, "{}", fields.collect::<Vec<String>>().join(" "));
     }
@@ -65,14 +54,9 @@ fn summary(look: &Look) -> String {
     format!("{serving} of {all} {replicas} {verb}, says {}", look.address)
 }
 
-/// What removes so many lines above the cursor from a terminal.
-pub(super) fn erase(lines: usize) -> String {
-    if lines == 0 { String::new() } else { format!("\x1b[{lines}A\r\x1b[J") }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{erase, lines, table};
+    use super::{lines, table};
     use crate::replicas::tests::replica;
     use crate::status::Look;
 
@@ -107,10 +91,5 @@ mod tests {
         let expected =
             "replica=3 role=follower decided=1200 executed=900 durable=1200 checkpoint=0 lag=334 state=catching-up";
         assert_eq!((text.lines().count(), last), (3, expected));
-    }
-
-    #[test]
-    fn only_what_was_shown_is_erased() {
-        assert_eq!((erase(0).as_str(), erase(8).as_str()), ("", "\x1b[8A\r\x1b[J"));
     }
 }

@@ -20,8 +20,12 @@ use std::sync::Arc;
 
 /// A small file or header page around this body.
 fn page_around(magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
+    page_of_version(magic, page::FORMAT_VERSION, body)
+}
+
+fn page_of_version(magic: &[u8; 8], version: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = magic.to_vec();
-    bytes.extend_from_slice(&page::FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
     bytes.extend_from_slice(body);
     let crc = crc32fast::hash(&bytes);
@@ -38,10 +42,12 @@ pub fn page(data: &[u8]) {
     }
 }
 
-/// A manifest with `data` as its body.
+/// A manifest with `data` as its body, of each version that is read.
 pub fn manifest(data: &[u8]) {
-    if let Ok(manifest) = Manifest::decode(&page_around(b"SKINKMAN", data)) {
-        assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
+    for version in 1..=2 {
+        if let Ok(manifest) = Manifest::decode(&page_of_version(b"SKINKMAN", version, data)) {
+            assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
+        }
     }
 }
 

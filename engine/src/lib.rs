@@ -16,6 +16,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod key;
+pub mod label;
 pub mod log;
 pub mod manifest;
 mod page;

@@ -16,6 +16,12 @@ const MAGIC: &[u8; 8] = b"SKINKMAN";
 const NAME: &str = "MANIFEST";
 /// Bound on a manifest's length: 65,536 segments and as many proxies take less.
 const MAX_LEN: u64 = 16 << 20;
+/// The version that is written, and the oldest one that is read.
+const VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
+
+/// Bound on what the order keeps with a checkpoint, in bytes.
+pub const MAX_ORDERING_LEN: usize = 1 << 20;
 
 /// The last batch that the order delivered from a proxy (O3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,6 +66,29 @@ pub struct Manifest {
     pub proxies: Vec<ProxyPosition>,
     /// The segments, by number.
     pub segments: Vec<SegmentCut>,
+    /// What the order keeps with a checkpoint; opaque here, and at most [`MAX_ORDERING_LEN`] long. A single replica
+    /// keeps nothing.
+    pub ordering: Vec<u8>,
+}
+
+/// A manifest as version 1 has it.
+#[derive(Deserialize)]
+struct ManifestVersion1 {
+    shape: Shape,
+    instance: Instance,
+    time_ms: u64,
+    log_position: LogPosition,
+    is_clean_stop: bool,
+    proxies: Vec<ProxyPosition>,
+    segments: Vec<SegmentCut>,
+}
+
+impl From<ManifestVersion1> for Manifest {
+    fn from(old: ManifestVersion1) -> Manifest {
+        let ManifestVersion1 { shape, instance, time_ms, log_position, is_clean_stop, proxies, segments } = old;
+        let ordering = Vec::new();
+        Manifest { shape, instance, time_ms, log_position, is_clean_stop, proxies, segments, ordering }
+    }
 }
 
 impl Manifest {
@@ -80,7 +109,7 @@ impl Manifest {
 
     /// Its file's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        page::encode(MAGIC, self)
+        page::encode_version(MAGIC, VERSION, self)
     }
 
     /// Reads a checkpoint's manifest.
@@ -102,9 +131,14 @@ impl Manifest {
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Manifest, String> {
-        let manifest: Manifest = page::decode(MAGIC, bytes)?;
+        let page = page::open(MAGIC, OLDEST_VERSION..=VERSION, bytes)?;
+        let manifest: Manifest =
+            if page.version == 1 { page.fields::<ManifestVersion1>()?.into() } else { page.fields()? };
         if manifest.segments.len() != usize::from(manifest.shape.segments) {
             return Err("it does not list as many segments as it says".into());
+        }
+        if manifest.ordering.len() > MAX_ORDERING_LEN {
+            return Err(format!("the order's part of it has {} bytes, more than can be", manifest.ordering.len()));
         }
         Ok(manifest)
     }
@@ -128,5 +162,35 @@ impl Manifest {
     /// Sum of the segments' digests: equal on all replicas at the same instance.
     pub fn digest(&self) -> u64 {
         self.segments.iter().fold(0, |sum, cut| sum.wrapping_add(cut.totals.digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_ORDERING_LEN, Manifest, Shape};
+    use crate::position::{Instance, LogPosition};
+    use crate::segment::SegmentCut;
+
+    fn manifest(segments: u16, ordering: Vec<u8>) -> Manifest {
+        Manifest {
+            shape: Shape { cluster: 1, segments: 2, seed: 3, hash_version: 1, max_value_len: 4 },
+            instance: Instance::ZERO,
+            time_ms: 5,
+            log_position: LogPosition::new(6),
+            is_clean_stop: false,
+            proxies: Vec::new(),
+            segments: vec![SegmentCut::default(); usize::from(segments)],
+            ordering,
+        }
+    }
+
+    #[test]
+    fn a_manifest_has_as_many_segments_as_it_says_and_bounds_what_the_order_keeps() {
+        for good in [manifest(2, Vec::new()), manifest(2, vec![7; MAX_ORDERING_LEN])] {
+            assert_eq!(Manifest::decode(&good.encode()), Ok(good));
+        }
+        assert!(Manifest::decode(&manifest(3, Vec::new()).encode()).unwrap_err().contains("segments"));
+        let long = manifest(2, vec![7; MAX_ORDERING_LEN + 1]);
+        assert!(Manifest::decode(&long.encode()).unwrap_err().contains("1048577 bytes"));
     }
 }

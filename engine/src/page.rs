@@ -12,12 +12,13 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ops::RangeInclusive;
 
 /// Length of a header page, in bytes.
 pub const PAGE_LEN: usize = 4096;
 const BODY: usize = 16;
 
-/// The format version that this program writes.
+/// The format version of every kind that has none of its own.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Encodes a small file.
@@ -25,9 +26,17 @@ pub const FORMAT_VERSION: u32 = 1;
 /// # Panics
 /// If the fields can't be encoded, which none of Skink's types can bring about.
 pub fn encode<T: Serialize>(magic: &[u8; 8], fields: &T) -> Vec<u8> {
+    encode_version(magic, FORMAT_VERSION, fields)
+}
+
+/// Encodes a small file of a kind that has versions of its own.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_version<T: Serialize>(magic: &[u8; 8], version: u32, fields: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(PAGE_LEN);
     bytes.extend_from_slice(magic);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     let Ok(mut bytes) = postcard::to_extend(fields, bytes) else { panic!("plain data can be encoded") };
     let len = u32::try_from(bytes.len() - BODY).unwrap_or(u32::MAX);
@@ -53,6 +62,32 @@ pub fn encode_page<T: Serialize>(magic: &[u8; 8], fields: &T) -> Vec<u8> {
 /// # Errors
 /// What is wrong with it, for people.
 pub fn decode<T: DeserializeOwned>(magic: &[u8; 8], bytes: &[u8]) -> Result<T, String> {
+    open(magic, FORMAT_VERSION..=FORMAT_VERSION, bytes)?.fields()
+}
+
+/// A page whose checksum matches, of a version that is read: its fields are still to be decoded.
+#[derive(Debug)]
+pub struct Page<'b> {
+    /// Its format version.
+    pub version: u32,
+    body: &'b [u8],
+}
+
+impl Page<'_> {
+    /// Decodes its fields, whose type its version says.
+    ///
+    /// # Errors
+    /// What is wrong with them, for people.
+    pub fn fields<T: DeserializeOwned>(&self) -> Result<T, String> {
+        postcard::from_bytes(self.body).map_err(|error| format!("its header can't be decoded: {error}"))
+    }
+}
+
+/// Opens a small file or a header page of one of these versions.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn open<'b>(magic: &[u8; 8], versions: RangeInclusive<u32>, bytes: &'b [u8]) -> Result<Page<'b>, String> {
     let name = String::from_utf8_lossy(magic);
     let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
     if bytes.get(..8) != Some(&magic[..]) {
@@ -67,17 +102,20 @@ pub fn decode<T: DeserializeOwned>(magic: &[u8; 8], bytes: &[u8]) -> Result<T, S
         return Err("the checksum of its header does not match".into());
     }
     // After the checksum, so that a flipped bit is not taken for another version.
-    if version != FORMAT_VERSION {
+    if !versions.contains(&version) {
+        let (oldest, newest) = versions.into_inner();
+        let read =
+            if oldest == newest { format!("version {newest}") } else { format!("versions {oldest} to {newest}") };
         return Err(format!(
-            "it has format version {version}, this program reads version {FORMAT_VERSION}: use the program that wrote it"
+            "it has format version {version}, this program reads {read}: use the program that wrote it"
         ));
     }
-    postcard::from_bytes(body).map_err(|error| format!("its header can't be decoded: {error}"))
+    Ok(Page { version, body })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PAGE_LEN, decode, encode, encode_page};
+    use super::{PAGE_LEN, decode, encode, encode_page, encode_version, open};
 
     #[test]
     fn pages_keep_their_fields_and_show_damage() {
@@ -103,6 +141,16 @@ mod tests {
         let end = page.len() - 4;
         let crc = crc32fast::hash(&page[..end]);
         page[end..].copy_from_slice(&crc.to_le_bytes());
-        assert!(decode::<u8>(b"SKINKTST", &page).unwrap_err().contains("version 2"));
+        assert!(decode::<u8>(b"SKINKTST", &page).unwrap_err().contains("version 2, this program reads version 1:"));
+    }
+
+    #[test]
+    fn a_kind_can_have_versions_of_its_own() {
+        let page = encode_version(b"SKINKTST", 2, &7_u8);
+        let opened = open(b"SKINKTST", 1..=2, &page).unwrap();
+        assert_eq!((opened.version, opened.fields()), (2, Ok(7_u8)));
+        assert_eq!(open(b"SKINKTST", 1..=2, &encode(b"SKINKTST", &7_u8)).unwrap().version, 1);
+        let refusal = open(b"SKINKTST", 3..=4, &page).unwrap_err();
+        assert!(refusal.contains("version 2, this program reads versions 3 to 4:"), "{refusal}");
     }
 }

@@ -1,8 +1,9 @@
-//! Files on disk as version 1 has them, byte for byte: what old programs wrote is read, and what is written is the same.
+//! Files on disk as each version has them, byte for byte: what old programs wrote is read, and what is written is the same.
 //!
-//! The fixtures in `tests/golden` are a data directory and a log, without the zeros at the ends of the preallocated
+//! The fixtures in `tests/golden` are data directories and a log, without the zeros at the ends of the preallocated
 //! files. After a deliberate change of a format `SKINK_REGENERATE_GOLDEN=1 cargo test --workspace --test golden written`
-//! writes them anew. Old ones must stay readable, so that is a new folder next to this version's.
+//! writes them anew. Old ones must stay readable, so that is a new folder next to this version's: in `version-2` is the
+//! directory, whose manifest differs from that of version 1. The log is the same.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
@@ -22,9 +23,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BLOCK: usize = 4096;
-const VERSION: &str = "version-1";
+/// The directory that is written, and the one whose manifest is read besides.
+const DIRECTORY: &str = "version-2/directory";
+const OLD_DIRECTORY: &str = "version-1/directory";
+const LOG: &str = "version-1/log";
 const TIME_MS: u64 = 1_700_000_000_000;
-const OPTIONS: EngineOptions = EngineOptions { segments: 2, log_file_len: 128 << 10, max_value_len: 16 << 10 };
+const OPTIONS: EngineOptions =
+    EngineOptions { segments: 2, log_file_len: 128 << 10, max_value_len: 16 << 10, identity: None };
 const LOG_OPTIONS: LogOptions = LogOptions { file_len: 8 * BLOCK as u64, spares: 0 };
 
 fn root() -> &'static Path {
@@ -32,7 +37,7 @@ fn root() -> &'static Path {
 }
 
 fn fixtures(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(VERSION).join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// An empty simulated disk, and random numbers that count: what depends on a generator would change with it.
@@ -174,6 +179,7 @@ const PROXIES: [ProxyPosition; 2] = [
     ProxyPosition { proxy: 0, incarnation: 1, sequence: 5 },
     ProxyPosition { proxy: 9, incarnation: 300, sequence: 1 << 40 },
 ];
+const ORDERING: &[u8] = b"what the order keeps";
 
 /// Makes the data directory that the fixtures are of; answers with what is in it.
 fn make_directory(environment: &Environment) -> Vec<(Bytes, Bytes, u64, u64)> {
@@ -182,7 +188,7 @@ fn make_directory(environment: &Environment) -> Vec<(Bytes, Bytes, u64, u64)> {
     engine.refresh_images(0).unwrap();
     let next = execute(&engine, &after_images(), next);
     let instance = Instance::new(next - 1).unwrap();
-    let cut = engine.cut(instance, TIME_MS + next - 1, opened.writer.end(), PROXIES.to_vec());
+    let cut = engine.cut(instance, TIME_MS + next - 1, opened.writer.end(), PROXIES.to_vec(), ORDERING.to_vec());
     engine.checkpoint(&cut, true).unwrap();
     entries(&engine)
 }
@@ -197,15 +203,29 @@ fn is_of_directory(name: &Path) -> bool {
 fn a_data_directory_is_written_as_ever() {
     let (environment, disk) = environment();
     make_directory(&environment);
-    expect_fixtures("directory", &files_of(&disk, root(), is_of_directory));
+    expect_fixtures(DIRECTORY, &files_of(&disk, root(), is_of_directory));
 }
 
 #[test]
 fn a_data_directory_is_read_as_ever() {
+    expect_read(DIRECTORY, ORDERING);
+}
+
+#[test]
+fn a_data_directory_of_version_1_is_read() {
+    expect_read(OLD_DIRECTORY, b"");
+    // What differs is the manifest, and nothing else.
+    let (old, new) = (read_fixtures(OLD_DIRECTORY), read_fixtures(DIRECTORY));
+    assert_eq!(old.keys().collect::<Vec<_>>(), new.keys().collect::<Vec<_>>());
+    let changed: Vec<_> = old.iter().filter(|(path, bytes)| new[*path] != **bytes).map(|(path, _)| path).collect();
+    assert_eq!(changed, [Path::new("checkpoints/0000000000000072/MANIFEST")]);
+}
+
+fn expect_read(fixtures: &str, ordering: &[u8]) {
     let (environment, _) = environment();
     let expected = make_directory(&environment);
     let (environment, disk) = self::environment();
-    put_fixtures(&disk, "directory");
+    put_fixtures(&disk, fixtures);
     disk.create_folder(&root().join("segments")).unwrap();
     let report = verify(&environment, root()).unwrap();
     assert!(report.is_clean(), "{:?}", report.damage);
@@ -214,6 +234,7 @@ fn a_data_directory_is_read_as_ever() {
     let (engine, opened) = Engine::open(environment, root(), EngineOptions::default()).unwrap();
     assert_eq!(engine.format().shape.segments, OPTIONS.segments, "the directory counts, not the options");
     assert_eq!(opened.manifest.proxies, PROXIES);
+    assert_eq!(opened.manifest.ordering, ordering);
     assert!(opened.manifest.is_clean_stop && opened.log.frames.is_empty() && opened.log.torn == 0);
     assert_eq!(opened.manifest.live_records(), 65);
     let found = entries(&engine);
@@ -225,7 +246,7 @@ fn a_data_directory_is_read_as_ever() {
     assert!(!found.iter().any(|entry| entry.0 == "deleted" || entry.0 == "key:00"));
     // From its records alone, without the images, it is the same.
     let (environment, disk) = self::environment();
-    put_fixtures(&disk, "directory");
+    put_fixtures(&disk, fixtures);
     disk.create_folder(&root().join("segments")).unwrap();
     for path in disk.paths().iter().filter(|path| path.extension().is_some_and(|extension| extension == "idx")) {
         disk.remove_file(path).unwrap();
@@ -237,11 +258,11 @@ fn a_data_directory_is_read_as_ever() {
 #[test]
 fn the_images_of_the_fixtures_are_used() {
     let images =
-        read_fixtures("directory").into_keys().filter(|path| path.extension().is_some_and(|found| found == "idx"));
+        read_fixtures(DIRECTORY).into_keys().filter(|path| path.extension().is_some_and(|found| found == "idx"));
     assert_eq!(images.count(), 2);
     // A damaged image only costs time, so that a changed format would not fail the test above: ask for damage.
     let (environment, disk) = environment();
-    put_fixtures(&disk, "directory");
+    put_fixtures(&disk, DIRECTORY);
     let folder = Manifest::folder(&root().join("checkpoints"), Instance::new(72).unwrap());
     let report = verify(&environment, &folder).unwrap();
     assert!(report.is_clean(), "{:?}", report.damage);
@@ -281,13 +302,13 @@ fn a_log_is_written_as_ever() {
     writer.seal().unwrap();
     let files = files_of(&disk, root(), |_| true);
     assert_eq!(files.len(), 2);
-    expect_fixtures("log", &files);
+    expect_fixtures(LOG, &files);
 }
 
 #[test]
 fn a_log_is_read_as_ever() {
     let (environment, disk) = environment();
-    put_fixtures(&disk, "log");
+    put_fixtures(&disk, LOG);
     let files = log_files(&environment);
     let found = scan(&files, LogPosition::new(BLOCK as u64), false).unwrap();
     assert_eq!(found.torn, 0);

@@ -3,7 +3,7 @@
 use crate::replica::{CheckpointReply, Job, Phase, Shared, spawn};
 use parking_lot::{Condvar, Mutex};
 use skink_engine::catalog::Catalog;
-use skink_engine::engine::{CheckpointInfo, Cut};
+use skink_engine::engine::{CheckpointInfo, Cut, Incoming};
 use skink_engine::error::Fault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,8 @@ const LAST_IMAGE_TAIL: u64 = 256 << 10;
 
 pub(crate) enum BackgroundJob {
     Checkpoint { cut: Cut, replies: Vec<CheckpointReply> },
-    LastCheckpoint { cut: Cut },
+    LastCheckpoint { cut: Cut, is_clean: bool },
+    CheckIncoming(Box<Incoming>),
 }
 
 struct State {
@@ -72,8 +73,8 @@ impl Handle {
     }
 }
 
-/// Starts it. `used` is the newest incarnation in the state's window of ids.
-pub(crate) fn start(shared: Arc<Shared>, used: u64) -> Result<(Handle, JoinHandle<Result<(), Fault>>), Fault> {
+/// Starts it. `used` is the newest incarnation in the state's window of ids, if it is to count this start.
+pub(crate) fn start(shared: Arc<Shared>, used: Option<u64>) -> Result<(Handle, JoinHandle<Result<(), Fault>>), Fault> {
     let common = Arc::new(Common {
         state: Mutex::new(State { jobs: Vec::new(), is_closed: false, incarnation: None }),
         wake: Condvar::new(),
@@ -102,7 +103,7 @@ pub(crate) fn start(shared: Arc<Shared>, used: u64) -> Result<(Handle, JoinHandl
         must_stop.must_stop.store(result.is_err() || must_stop.must_stop.load(Ordering::Acquire), Ordering::Release);
         closes.state.lock().is_closed = true;
         closes.wake.notify_all();
-        must_stop.wake.notify_all();
+        must_stop.wake_up();
         result
     })?;
     Ok((handle, thread))
@@ -111,7 +112,7 @@ pub(crate) fn start(shared: Arc<Shared>, used: u64) -> Result<(Handle, JoinHandl
 struct Worker {
     shared: Arc<Shared>,
     common: Arc<Common>,
-    used_incarnation: u64,
+    used_incarnation: Option<u64>,
     sweep_cursor: u64,
     scrub_segment: usize,
     scrub_due: Instant,
@@ -123,7 +124,7 @@ impl Worker {
     fn run(mut self) -> Result<(), Fault> {
         self.count_start()?;
         let engine = Arc::clone(&self.shared.engine);
-        engine.directory().remove_old_images(engine.environment())?;
+        engine.directory().remove_put_aside(engine.environment())?;
         loop {
             let job = {
                 let mut state = self.common.state.lock();
@@ -136,7 +137,14 @@ impl Worker {
                 if state.jobs.is_empty() { None } else { Some(state.jobs.remove(0)) }
             };
             match job {
-                Some(job) => self.checkpoint(job)?,
+                Some(BackgroundJob::CheckIncoming(incoming)) => {
+                    let _ = self.shared.push(Job::IncomingChecked(incoming.finish().map(Box::new)));
+                }
+                Some(BackgroundJob::Checkpoint { cut, replies }) => self.checkpoint(&cut, false, replies)?,
+                Some(BackgroundJob::LastCheckpoint { cut, is_clean }) => {
+                    engine.refresh_images(LAST_IMAGE_TAIL)?;
+                    self.checkpoint(&cut, is_clean, Vec::new())?;
+                }
                 None if self.shared.must_stop.load(Ordering::Acquire) => self.has_more_work = false,
                 None => self.look_for_work()?,
             }
@@ -146,26 +154,19 @@ impl Worker {
 
     /// Counts this start in the catalog, beside the way to the first answer: its two syncs take longer than all the rest.
     fn count_start(&self) -> Result<(), Fault> {
+        let Some(used) = self.used_incarnation else { return Ok(()) };
         let engine = &self.shared.engine;
         // Better an end that says why than a replay that waits for room, and reads that wait for it.
         engine.check_room(true)?;
-        let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?
-            .next_incarnation(self.used_incarnation)?;
+        let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?.next_incarnation(used)?;
         self.common.state.lock().incarnation = Some(counted);
         self.common.wake.notify_all();
         Ok(())
     }
 
-    fn checkpoint(&mut self, job: BackgroundJob) -> Result<(), Fault> {
+    fn checkpoint(&mut self, cut: &Cut, is_last: bool, replies: Vec<CheckpointReply>) -> Result<(), Fault> {
         let engine = &self.shared.engine;
-        let (cut, is_last, replies) = match job {
-            BackgroundJob::Checkpoint { cut, replies } => (cut, false, replies),
-            BackgroundJob::LastCheckpoint { cut } => {
-                engine.refresh_images(LAST_IMAGE_TAIL)?;
-                (cut, true, Vec::new())
-            }
-        };
-        let result = engine.checkpoint(&cut, is_last);
+        let result = engine.checkpoint(cut, is_last);
         let answer: Result<CheckpointInfo, String> = match &result {
             Ok(info) => {
                 let ms = info.duration.as_millis() as u64;
@@ -191,7 +192,7 @@ impl Worker {
             reply(answer.clone());
         }
         self.common.wants_checkpoint.store(false, Ordering::Relaxed);
-        let _ = self.shared.push(Job::CheckpointDone);
+        let _ = self.shared.push(Job::CheckpointDone(result.as_ref().ok().copied()));
         match result {
             Err(fault) if !fault.is_transient() => Err(fault),
             _ => Ok(()),
@@ -207,7 +208,7 @@ impl Worker {
         self.has_more_work = allow_full(engine.maintain(&|_| ()))?.unwrap_or(false);
         if self.has_more_work {
             if engine.wants_space() && !self.common.wants_checkpoint.swap(true, Ordering::Relaxed) {
-                self.shared.wake.notify_one();
+                self.shared.wake_up();
             }
             return Ok(());
         }

@@ -1,4 +1,9 @@
 //! Compression of payloads: whole batches, and only where it pays.
+//!
+//! The library's contexts are kept: making one takes longer than a small payload.
+
+use std::cell::RefCell;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Payloads below this are not worth the call, in bytes.
 const MIN_LEN: usize = 1024;
@@ -7,10 +12,21 @@ const MAX_SKIP: u32 = 64;
 const LEVEL: i32 = 1;
 
 /// Compresses payloads, and learns from those that don't shrink.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Compression {
     skip_next: u32,
     skip: u32,
+    compressor: Option<Compressor<'static>>,
+}
+
+impl std::fmt::Debug for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compression").field("skip", &self.skip).finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 impl Compression {
@@ -23,7 +39,10 @@ impl Compression {
             self.skip -= 1;
             return None;
         }
-        match zstd::bulk::compress(payload, LEVEL) {
+        if self.compressor.is_none() {
+            self.compressor = Compressor::new(LEVEL).ok();
+        }
+        match self.compressor.as_mut()?.compress(payload) {
             Ok(compressed) if compressed.len() < payload.len() / 8 * 7 => {
                 self.skip_next = 0;
                 Some(compressed)
@@ -39,7 +58,14 @@ impl Compression {
 
 /// Decompresses a payload of a known length; never more memory than that.
 pub(crate) fn decompress(compressed: &[u8], len: usize) -> Result<Vec<u8>, String> {
-    let payload = zstd::bulk::decompress(compressed, len).map_err(|error| error.to_string())?;
+    let payload = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(compressed, len)
+    });
+    let payload = payload.map_err(|error| error.to_string())?;
     if payload.len() == len { Ok(payload) } else { Err(format!("{} bytes in place of {len}", payload.len())) }
 }
 

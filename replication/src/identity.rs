@@ -37,19 +37,33 @@ impl IdWindow {
         self.proxies.values().map(|(incarnation, _)| *incarnation).max().unwrap_or(0)
     }
 
-    /// Takes note of a delivered header.
-    pub fn deliver(&mut self, id: &BatchId) -> Verdict {
-        let last = self.proxies.get(&id.proxy).copied().unwrap_or((0, 0));
-        let is_next = match id.incarnation.cmp(&last.0) {
+    fn last(&self, proxy: u32) -> (u64, u64) {
+        self.proxies.get(&proxy).copied().unwrap_or((0, 0))
+    }
+
+    /// What would become of a header that was delivered now.
+    pub fn verdict(&self, id: &BatchId) -> Verdict {
+        let (incarnation, sequence) = self.last(id.proxy);
+        let is_next = match id.incarnation.cmp(&incarnation) {
             std::cmp::Ordering::Greater => id.sequence == 1,
-            std::cmp::Ordering::Equal => id.sequence == last.1 + 1,
+            std::cmp::Ordering::Equal => id.sequence == sequence + 1,
             std::cmp::Ordering::Less => false,
         };
-        if !is_next {
-            return Verdict::Skip;
+        if is_next { Verdict::Execute } else { Verdict::Skip }
+    }
+
+    /// Whether a batch was delivered in its sequence, or never can be.
+    pub fn is_over(&self, id: &BatchId) -> bool {
+        (id.incarnation, id.sequence) <= self.last(id.proxy)
+    }
+
+    /// Takes note of a delivered header.
+    pub fn deliver(&mut self, id: &BatchId) -> Verdict {
+        let verdict = self.verdict(id);
+        if verdict == Verdict::Execute {
+            self.proxies.insert(id.proxy, (id.incarnation, id.sequence));
         }
-        self.proxies.insert(id.proxy, (id.incarnation, id.sequence));
-        Verdict::Execute
+        verdict
     }
 }
 
@@ -70,6 +84,8 @@ mod tests {
         assert_eq!(deliver(1, 2, 2), Verdict::Skip, "a new start begins with 1");
         assert_eq!(deliver(1, 2, 1), Verdict::Execute);
         assert_eq!(deliver(1, 1, 3), Verdict::Skip, "the old start is over");
+        let is_over = |incarnation, sequence| window.is_over(&BatchId { proxy: 1, incarnation, sequence });
+        assert!(is_over(1, 9) && is_over(2, 1) && !is_over(2, 2) && !is_over(3, 1));
         assert_eq!((window.last_incarnation(), IdWindow::default().last_incarnation()), (2, 0));
         assert_eq!(IdWindow::from_manifest(&window.to_manifest()), window);
     }

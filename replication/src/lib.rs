@@ -9,14 +9,17 @@
 
 pub mod batch;
 mod compression;
+pub mod formation;
 pub mod header;
 pub mod identity;
 mod log_preparation;
+pub mod node;
 pub mod order;
 pub mod paxos;
 pub mod replica;
 pub mod scheduler;
 pub mod status;
+pub mod transport;
 
 mod background;
 mod replay;

@@ -26,7 +26,7 @@ impl LogPreparation {
             if let Err(fault) = &result {
                 tracing::error!(%fault, "the log's next file can't be made");
                 shared.must_stop.store(true, Ordering::Release);
-                shared.wake.notify_all();
+                shared.wake_up();
             }
             result
         })?;

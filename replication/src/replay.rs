@@ -37,6 +37,12 @@ impl Progress {
         self.time_ms = self.time_ms.max(header.time_ms);
         (self.time_ms, self.ids.deliver(&header.id))
     }
+
+    /// Takes note of a delivered instance that is no batch's.
+    pub(crate) fn pass(&mut self, instance: Instance) {
+        assert_eq!(instance, self.instance.next(), "instances have no gaps");
+        self.instance = instance;
+    }
 }
 
 /// The headers that the log has beyond a checkpoint.

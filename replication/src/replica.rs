@@ -9,19 +9,25 @@
 //! Batches that gather while the log writes go out together with the next write: under load writes are large,
 //! when idle a batch goes out at once; there is no timer.
 
+mod cluster;
 mod core;
+mod joining;
 
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
+use crate::header::Digests;
 use crate::log_preparation::LogPreparation;
+use crate::node::{Node, PassReply};
 use crate::paxos::ReplicaId;
 use crate::replay::{OldLog, Progress};
 use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
+use crate::transport::Waker;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use skink_engine::engine::{CheckpointInfo, Engine, EngineOptions, Opened, PinnedCut};
+use skink_engine::engine::{CheckedIncoming, CheckpointInfo, Engine, EngineOptions, Opened, PinnedCut};
 use skink_engine::env::Environment;
 use skink_engine::error::Fault;
+use skink_engine::label;
 use skink_engine::position::Instance;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -97,8 +103,12 @@ pub(crate) enum Job {
     Batch(LocalBatch, BatchReply),
     Pin(Box<dyn FnOnce(PinnedCut) + Send>),
     Checkpoint(CheckpointReply),
-    /// The checkpoint that was under way is done.
-    CheckpointDone,
+    /// The checkpoint that was under way is done, or failed.
+    CheckpointDone(Option<CheckpointInfo>),
+    /// Reads of these keys wait until the state is current.
+    Current(Digests, PassReply),
+    /// A checkpoint from another replica was checked.
+    IncomingChecked(Result<Box<CheckedIncoming>, Fault>),
     Sweep(Vec<Bytes>),
     Stop,
 }
@@ -157,6 +167,10 @@ pub(crate) struct Shared {
     pub(crate) next_log_file: AtomicU64,
     pub(crate) must_stop: AtomicBool,
     pub(crate) statistics: Statistics,
+    /// Wakes the replica's thread where it waits for sockets.
+    waker: Option<Waker>,
+    /// How all replicas stand, of one among others.
+    pub(crate) cluster_status: Mutex<Option<ClusterStatus>>,
     room: Mutex<Room>,
 }
 
@@ -171,6 +185,25 @@ struct Room {
 const ROOM_CHECK_MS: u64 = 20;
 
 impl Shared {
+    fn new(engine: Engine, options: ReplicaOptions, time_ms: u64, next_log_file: u64, waker: Option<Waker>) -> Shared {
+        Shared {
+            engine: Arc::new(engine),
+            options,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            phase: AtomicU8::new(0),
+            on_phase: Mutex::default(),
+            is_stalled: AtomicBool::new(false),
+            time_ms: AtomicU64::new(time_ms),
+            next_log_file: AtomicU64::new(next_log_file),
+            must_stop: AtomicBool::new(false),
+            statistics: Statistics::default(),
+            waker,
+            cluster_status: Mutex::new(None),
+            room: Mutex::new(Room { checked_ms: 0, refuses_writes: None, refuses_deletes: None }),
+        }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Replaying,
@@ -201,9 +234,20 @@ impl Shared {
         let is_first = queue.jobs.len() == 1;
         drop(queue);
         if is_first {
-            self.wake.notify_one();
+            self.wake_up();
         }
         Ok(())
+    }
+
+    /// Lets the replica's thread look for work.
+    pub(crate) fn wake_up(&self) {
+        self.wake.notify_all();
+        if let Some(waker) = &self.waker
+            && let Err(error) = waker.wake()
+        {
+            // It wakes up with its next tick.
+            tracing::debug!(%error, "the replica's thread can't be woken");
+        }
     }
 }
 
@@ -219,32 +263,55 @@ impl Replica {
     /// # Errors
     /// The directory can't be used.
     pub fn start(environment: Environment, root: &std::path::Path, options: ReplicaOptions) -> Result<Replica, Fault> {
+        if options.cluster.is_some() {
+            return Self::start_among_others(environment, root, options);
+        }
+        if label::read(&environment, root)?.is_some() {
+            return Err(Fault::Refused(format!(
+                "{} holds the data of a replica of a cluster: start it with --replica and --cluster",
+                root.display()
+            )));
+        }
         let (engine, opened) = Engine::open(environment, root, options.engine)?;
         let Opened { manifest, log, writer } = opened;
         let old = OldLog::collect(engine.log_files(), &log.frames, manifest.instance)?;
-        let shared = Arc::new(Shared {
-            engine: Arc::new(engine),
-            options,
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            phase: AtomicU8::new(0),
-            on_phase: Mutex::default(),
-            is_stalled: AtomicBool::new(false),
-            time_ms: AtomicU64::new(manifest.time_ms),
-            next_log_file: AtomicU64::new(writer.next_file().get()),
-            must_stop: AtomicBool::new(false),
-            statistics: Statistics::default(),
-            room: Mutex::new(Room { checked_ms: 0, refuses_writes: None, refuses_deletes: None }),
-        });
+        let shared = Arc::new(Shared::new(engine, options, manifest.time_ms, writer.next_file().get(), None));
         shared.statistics.replay_total_batches.store(old.len() as u64, Ordering::Relaxed);
-        let (background, background_thread) = background::start(Arc::clone(&shared), manifest.last_incarnation())?;
+        let (background, background_thread) =
+            background::start(Arc::clone(&shared), Some(manifest.last_incarnation()))?;
         let progress = Progress::at(&manifest);
         let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
         let core = core::Core::new(Arc::clone(&shared), writer, old, progress, background, log_preparation);
+        Self::spawn(shared, move || core.run(background_thread))
+    }
+
+    /// Starts a replica among others. With an empty data directory it returns when it is known which cluster it is of.
+    fn start_among_others(
+        environment: Environment,
+        root: &std::path::Path,
+        options: ReplicaOptions,
+    ) -> Result<Replica, Fault> {
+        let mut joined = joining::join(&environment, root, &options)?;
+        let (engine, opened) = Engine::open(environment.clone(), root, joined.engine)?;
+        joined.is_made(&environment, root)?;
+        let (time_ms, next_log_file) = (opened.manifest.time_ms, opened.writer.next_file().get());
+        let waker = cluster::waker(&joined.transport);
+        let shared = Arc::new(Shared::new(engine, options, time_ms, next_log_file, Some(waker)));
+        let node = Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
+        *shared.cluster_status.lock() = Some(node.status());
+        joined.transport.open_sessions(cluster::agreement(&joined), joined.membership.incarnation);
+        let (background, background_thread) = background::start(Arc::clone(&shared), None)?;
+        let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
+        let runner = cluster::Runner::new(Arc::clone(&shared), node, joined.transport, background, log_preparation);
+        Self::spawn(shared, move || runner.run(background_thread))
+    }
+
+    fn spawn(shared: Arc<Shared>, run: impl FnOnce() -> Result<(), Fault> + Send + 'static) -> Result<Replica, Fault> {
+        let ends = Arc::clone(&shared);
         let thread = spawn("skink-replica", move || {
-            let shared = Arc::clone(&core.shared);
+            let shared = ends;
             // A panic in here is a broken invariant: others must not wait for a thread that is gone.
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| core.run(background_thread)));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
             shared.must_stop.store(true, Ordering::Release);
             shared.queue.lock().is_closed = true;
             let abandoned = std::mem::take(&mut shared.queue.lock().jobs);
@@ -339,8 +406,27 @@ impl Replica {
         }
     }
 
+    /// Whether it is one of several. Then reads wait for [`Replica::when_current`], or may be stale.
+    pub fn is_among_others(&self) -> bool {
+        self.shared.options.cluster.is_some()
+    }
+
+    /// Calls `pass`, in another thread, when everything that was acknowledged anywhere by now, and touches these keys,
+    /// was executed here: what is read then, or later, is linearizable. A single replica is always current.
+    pub fn when_current(&self, touches: Digests, pass: PassReply) {
+        if !self.is_among_others() {
+            return pass(Ok(()));
+        }
+        if let Err(Job::Current(_, pass)) = self.shared.push(Job::Current(touches, pass)) {
+            pass(Err(Refusal::ShuttingDown));
+        }
+    }
+
     /// How all replicas stand, as far as this one knows.
     pub fn status(&self) -> ClusterStatus {
+        if let Some(status) = self.shared.cluster_status.lock().clone() {
+            return status;
+        }
         let own = ReplicaId::FIRST;
         let condition = match self.phase() {
             Phase::Replaying => Condition::CatchingUp,

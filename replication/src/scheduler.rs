@@ -27,7 +27,8 @@ pub trait Executor: Sync {
 
 /// Brings delivered batches to execution so that the outcome is that of executing all commands one by one (E1).
 pub trait Scheduler: Send {
-    /// Executes a batch and adds a reply for each of its commands, in their order.
+    /// Executes a batch and adds a reply for each of its commands, in their order. Those that have one were executed:
+    /// after a fault that passes, a second call goes on where the first one ended.
     ///
     /// # Errors
     /// Those of the executor.
@@ -40,10 +41,13 @@ pub struct Sequential;
 
 impl Scheduler for Sequential {
     fn run(&mut self, work: &Work<'_>, executor: &dyn Executor, replies: &mut Vec<Reply>) -> Result<(), Fault> {
-        replies.reserve(work.commands.len());
+        let executed = replies.len();
+        replies.reserve(work.commands.len() - executed);
         let mut index = 0_u16;
         for (number, local) in work.commands.iter().enumerate() {
-            replies.push(executor.execute(&local.command, work.instance.revision(index), work.time_ms)?);
+            if number >= executed {
+                replies.push(executor.execute(&local.command, work.instance.revision(index), work.time_ms)?);
+            }
             // Local reads have no revision of their own: they see what the ones before them wrote.
             if local.is_ordered && number + 1 < work.commands.len() {
                 index = index.saturating_add(1);

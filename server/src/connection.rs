@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! socket -> input -> decoder -> request --read of keys, nothing waiting--> engine --> output -> socket
+//!                                  |      (of several replicas: proxy --> pass --^)   |
 //!                                  |----write, or read behind a write----> proxy --> mailbox --^
 //!                                  '----over a range, a checkpoint-------> operation ---------^
 //! ```
@@ -16,7 +17,7 @@ mod session;
 mod statements;
 
 use crate::io_thread::ThreadContext;
-use crate::proxy::Mailbox;
+use crate::proxy::{Delivery, Mailbox};
 use crate::redis::{self, Request, Shape, encode_reply};
 use crate::resp::{ProtocolVersion, ReplyWriter, RequestDecoder, RequestLimits};
 use bytes::{Buf, Bytes, BytesMut};
@@ -55,6 +56,8 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 enum Waiting {
     /// The mailbox' next reply, in this shape; so many bytes for the request and the reply, about.
     Ordered(Shape, usize),
+    /// A read, to be executed when the mailbox' next pass comes.
+    Read(Command, Shape, usize),
     /// Something that was answered at once, behind something that was not.
     Ready(Bytes),
 }
@@ -68,6 +71,8 @@ pub(crate) struct Connection {
     output: BytesMut,
     mailbox: Rc<Mailbox>,
     waiting: VecDeque<Waiting>,
+    /// How many of them are commands that go through the order, or behind such.
+    waiting_ordered: usize,
     /// Bytes of what waits.
     waiting_bytes: usize,
     /// Bytes that values may have become longer by writes that wait, or did when last something waited.
@@ -102,6 +107,7 @@ impl Connection {
             output: BytesMut::new(),
             mailbox: Rc::default(),
             waiting: VecDeque::new(),
+            waiting_ordered: 0,
             waiting_bytes: 0,
             waiting_growth: 0,
             script: VecDeque::new(),
@@ -219,28 +225,44 @@ impl Connection {
         self.reply(|writer| writer.ok());
     }
 
-    /// Moves answers from the mailbox to the output, as far as they come in order.
+    /// Moves answers from the mailbox to the output, as far as they come in order and the client takes them.
     fn answer_waiting(&mut self) {
-        while let Some(next) = self.waiting.front() {
-            match next {
-                Waiting::Ready(bytes) => {
-                    self.output.extend_from_slice(bytes);
-                    self.waiting_bytes -= bytes.len();
+        while self.output.len() < MAX_OUTPUT {
+            let bytes = match self.waiting.front() {
+                None => break,
+                Some(Waiting::Ready(bytes)) => bytes.len(),
+                Some(Waiting::Ordered(_, bytes) | Waiting::Read(_, _, bytes)) => *bytes,
+            };
+            let delivery = match self.waiting.front() {
+                Some(Waiting::Ready(_)) => None,
+                _ => match self.mailbox.take() {
+                    None => return,
+                    delivery => delivery,
+                },
+            };
+            match (self.waiting.pop_front(), delivery) {
+                (Some(Waiting::Ready(bytes)), _) => self.output.extend_from_slice(&bytes),
+                (Some(Waiting::Ordered(shape, _)), Some(Delivery::Reply(Ok(reply)))) => {
+                    encode_reply(&reply, &shape, self.version, &mut self.output);
+                    self.waiting_ordered -= 1;
                 }
-                Waiting::Ordered(shape, bytes) => {
-                    match self.mailbox.take() {
-                        None => return,
-                        Some(Ok(reply)) => encode_reply(&reply, shape, self.version, &mut self.output),
-                        Some(Err(refusal)) => {
-                            ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));
-                        }
-                    }
-                    self.waiting_bytes -= bytes;
+                (Some(Waiting::Ordered(..)), Some(Delivery::Reply(Err(refusal)))) => {
+                    ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));
+                    self.waiting_ordered -= 1;
                 }
+                (Some(Waiting::Read(command, shape, _)), Some(Delivery::Pass(Ok(())))) => {
+                    self.read_now(&command, &shape);
+                }
+                (Some(Waiting::Read(..)), Some(Delivery::Pass(Err(refusal)))) => {
+                    ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));
+                }
+                _ => unreachable!("what is delivered is in the order of what waits"),
             }
-            self.waiting.pop_front();
+            self.waiting_bytes -= bytes;
         }
-        self.waiting_growth = 0;
+        if self.waiting.is_empty() {
+            self.waiting_growth = 0;
+        }
     }
 
     /// Ready when something happened: bytes moved, a reply came, an operation ended.
@@ -252,7 +274,7 @@ impl Connection {
                 self.end_operation(result);
                 happened = true;
             }
-        } else if !self.waiting.is_empty() && self.mailbox.poll(context).is_ready() {
+        } else if !self.waiting.is_empty() && self.output.len() < MAX_OUTPUT && self.mailbox.poll(context).is_ready() {
             happened = true;
         }
         while !self.output.is_empty() {
@@ -309,6 +331,10 @@ impl Connection {
             OperationResult::Begin(request) => {
                 self.context.is_serving.set(true);
                 self.held = Some(request);
+            }
+            OperationResult::Watch(keys, Ok(())) => self.watch_now(keys),
+            OperationResult::Watch(_, Err(refusal)) | OperationResult::Refused(refusal) => {
+                self.reply(|writer| writer.error(refusal_text(&refusal)));
             }
             OperationResult::Close => self.is_closing = true,
         }

@@ -6,7 +6,7 @@
 //!
 //! Each step is durable before the next one. So FORMAT says at any moment whether the directory counts.
 
-use super::open::{EngineOptions, MAX_SEGMENTS};
+use super::open::{EngineOptions, Identity, MAX_SEGMENTS};
 use crate::directory::{Directory, Format, Stage};
 use crate::env::{BLOCK, Environment};
 use crate::error::Fault;
@@ -33,10 +33,12 @@ pub(super) fn create(
         return Err(Fault::Refused("the number of segments must be 1 to 4096".into()));
     }
     check_log_file_len(options.log_file_len, options.max_value_len)?;
+    let identity =
+        options.identity.unwrap_or_else(|| Identity { cluster: (environment.random)(), seed: (environment.random)() });
     let shape = Shape {
-        cluster: (environment.random)(),
+        cluster: identity.cluster,
         segments: options.segments,
-        seed: (environment.random)(),
+        seed: identity.seed,
         hash_version: HASH_VERSION,
         max_value_len: options.max_value_len,
     };
@@ -48,6 +50,7 @@ pub(super) fn create(
         is_clean_stop: true,
         proxies: Vec::new(),
         segments: vec![SegmentCut::default(); usize::from(options.segments)],
+        ordering: Vec::new(),
     };
     make(environment, directory, Stage::BeingMade, options.log_file_len, manifest, |_| Ok(()))
 }

@@ -2,11 +2,12 @@
 
 mod checkpoints;
 mod full_disk;
+mod install;
 mod model;
 mod restore;
 mod threads;
 
-use super::{Engine, EngineOptions};
+use super::{Engine, EngineOptions, Identity};
 use crate::command::{Command, Put, PutMode, Range, RangeQuery, Reply, Transaction};
 use crate::env::Environment;
 use crate::evaluate::Context;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 fn options() -> EngineOptions {
-    EngineOptions { segments: 4, log_file_len: 1 << 20, max_value_len: 100_000 }
+    EngineOptions { segments: 4, log_file_len: 1 << 20, max_value_len: 100_000, ..EngineOptions::default() }
 }
 
 fn context(number: u64) -> Context {
@@ -51,7 +52,7 @@ fn a_checkpoint_brings_the_state_back() {
             put(&engine, 3001 + number, &expected[number as usize], "again");
         }
         while engine.maintain(&|_| ()).unwrap() {}
-        let cut = engine.cut(Instance::new(4500).unwrap(), 1_000, opened.writer.end(), Vec::new());
+        let cut = engine.cut(Instance::new(4500).unwrap(), 1_000, opened.writer.end(), Vec::new(), Vec::new());
         engine.checkpoint(&cut, true).unwrap();
         put(&engine, 4501, "lost", "not in the checkpoint, and not in a log");
     }
@@ -157,15 +158,50 @@ fn what_waits_to_be_installed_needs_no_maintenance() {
     let root = folder.path().join("data");
     let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
     put(&engine, 1, "k", "v");
-    engine.checkpoint(&engine.cut(Instance::new(1).unwrap(), 1_000, opened.writer.end(), Vec::new()), true).unwrap();
+    engine
+        .checkpoint(&engine.cut(Instance::new(1).unwrap(), 1_000, opened.writer.end(), Vec::new(), Vec::new()), true)
+        .unwrap();
     drop((engine, opened));
     let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
     assert!(!engine.maintain(&|_| ()).unwrap());
     engine.refresh_images(0).unwrap();
     engine.scrub(0).unwrap();
-    engine.checkpoint(&engine.cut(Instance::new(2).unwrap(), 1_000, opened.writer.end(), Vec::new()), true).unwrap();
+    engine
+        .checkpoint(&engine.cut(Instance::new(2).unwrap(), 1_000, opened.writer.end(), Vec::new(), Vec::new()), true)
+        .unwrap();
     assert_eq!(engine.installed_count(), 0);
     assert_eq!(get(&engine, "k"), Some(b"v".to_vec()));
+}
+
+#[test]
+fn replicas_that_are_made_with_one_identity_have_one_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity { cluster: 7, seed: 8 };
+    let options = EngineOptions { identity: Some(identity), ..options() };
+    let open = |name: &str, options| Engine::open(Environment::real(), &folder.path().join(name), options).unwrap().0;
+    let (first, second) = (open("first", options), open("second", options));
+    assert_eq!(first.format().shape, second.format().shape);
+    assert_eq!((first.format().shape.cluster, first.format().shape.seed), (7, 8));
+    assert_ne!(first.format().directory, second.format().directory);
+    let other = open("third", self::options());
+    assert_ne!(other.format().shape.cluster, open("fourth", self::options()).format().shape.cluster);
+    drop(other);
+    // A directory that is there is what it is.
+    let shape = open("third", options).format().shape;
+    assert_ne!((shape.cluster, shape.seed), (7, 8));
+}
+
+#[test]
+fn what_the_order_keeps_comes_back_with_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let (engine, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+    assert!(opened.manifest.ordering.is_empty());
+    let cut = engine.cut(Instance::new(1).unwrap(), 1_000, opened.writer.end(), Vec::new(), b"promise".to_vec());
+    engine.checkpoint(&cut, false).unwrap();
+    drop((engine, opened));
+    let (_, opened) = Engine::open(Environment::real(), &root, options()).unwrap();
+    assert_eq!(opened.manifest.ordering, b"promise");
 }
 
 #[test]

@@ -138,6 +138,16 @@ impl LogFiles {
         Ok(firsts)
     }
 
+    /// Where the files that are there start: what was appended below is gone since
+    /// [`drop_below`](LogFiles::drop_below).
+    ///
+    /// # Errors
+    /// Those of [`list`](LogFiles::list).
+    pub fn start(&self) -> Result<LogPosition, Fault> {
+        // The file that is written to is never dropped, so an empty list is that of a log to be made.
+        Ok(self.list()?.first().copied().unwrap_or(LogPosition::ZERO))
+    }
+
     fn spares(&self) -> std::io::Result<Vec<PathBuf>> {
         let names = self.environment.disk.list(&self.folder)?;
         Ok(names.iter().filter(|name| name.starts_with("spare-")).map(|name| self.folder.join(name)).collect())

@@ -81,6 +81,11 @@ impl LogWriter {
         self.write_start.plus(self.buffer.len() as u64)
     }
 
+    /// Start of the write that is being gathered: the last frame is in it, if it was not flushed yet.
+    pub fn write_start(&self) -> LogPosition {
+        self.write_start
+    }
+
     /// Bytes that wait to be written.
     pub fn pending(&self) -> usize {
         self.buffer.len()

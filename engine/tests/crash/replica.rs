@@ -46,7 +46,12 @@ impl Machine {
     pub fn new(seed: u64, random: &mut StdRng) -> Machine {
         let (environment, disk, _) = environment(seed, 8 << 20);
         let segments = random.random_range(1..5);
-        let options = EngineOptions { segments, log_file_len: 128 << 10, max_value_len: MAX_VALUE_LEN as u32 };
+        let options = EngineOptions {
+            segments,
+            log_file_len: 128 << 10,
+            max_value_len: MAX_VALUE_LEN as u32,
+            ..EngineOptions::default()
+        };
         Machine { environment, disk, options }
     }
 
@@ -171,7 +176,7 @@ impl Replica {
     }
 
     pub fn cut(&mut self) {
-        self.cuts.push_back(self.engine.cut(self.instance, self.time_ms, self.writer.end(), Vec::new()));
+        self.cuts.push_back(self.engine.cut(self.instance, self.time_ms, self.writer.end(), Vec::new(), Vec::new()));
     }
 
     pub fn checkpoint(&mut self) -> Result<(), Fault> {
@@ -184,7 +189,7 @@ impl Replica {
     /// Ends in order; `true` if the disk had room for it.
     pub fn stop(self) -> Result<bool, Fault> {
         tolerate_full(self.engine.refresh_images(1000))?;
-        let cut = self.engine.cut(self.instance, self.time_ms, self.writer.end(), Vec::new());
+        let cut = self.engine.cut(self.instance, self.time_ms, self.writer.end(), Vec::new(), Vec::new());
         match self.engine.checkpoint(&cut, true) {
             Ok(_) => Ok(true),
             Err(fault) if fault.is_transient() => Ok(false),

@@ -23,17 +23,26 @@ pub struct Needed {
 impl Protocol {
     /// Which part of the log must stay. Files before it may go, and [`LogDropped`](super::Event::LogDropped) says so.
     pub fn needed(&self) -> Needed {
+        self.needed_after(self.checkpoint)
+    }
+
+    /// Which part of the log a checkpoint at this instance will need: one that was delivered.
+    pub fn needed_by(&self, instance: Instance) -> Needed {
+        self.needed_after(self.configuration.len_at(instance).unwrap_or(self.checkpoint))
+    }
+
+    fn needed_after(&self, checkpoint: usize) -> Needed {
         let rules = self.options.rules;
         let state = self.log.lock();
         // A preparing leader's object may hold a sync whose entries are not in the log yet.
         let is_preparing = self.role.leads && !self.role.accepts;
         let is_pinned = is_preparing && rules.hold(Rule::PinWhilePreparing);
         let payload = if is_pinned || rules.hold(Rule::KeepPayloads) {
-            state.needed_payload(self.checkpoint, is_pinned)
+            state.needed_payload(checkpoint, is_pinned)
         } else {
             None
         };
-        Needed { cycle: state.needed_cycle(self.checkpoint), payload }
+        Needed { cycle: state.needed_cycle(checkpoint), payload }
     }
 
     /// The promise for the manifest of a checkpoint of what was delivered: never newer than the durable log.
@@ -44,6 +53,28 @@ impl Protocol {
     /// What a member's disk is known by.
     pub fn incarnation(&self, replica: ReplicaId) -> Option<u64> {
         self.log.lock().incarnation(replica)
+    }
+
+    /// What all members' disks are known by, ascending.
+    pub fn incarnations(&self) -> Vec<(ReplicaId, u64)> {
+        let state = self.log.lock();
+        let members = self.configuration.members().iter();
+        members.filter_map(|member| Some((*member, state.incarnation(*member)?))).collect()
+    }
+
+    /// Takes note of what a checkpoint knows of the members' disks: the barriers that say so may be below it.
+    pub fn learn_incarnations(&mut self, incarnations: &[(ReplicaId, u64)]) {
+        let mut state = self.log.lock();
+        for (replica, incarnation) in incarnations {
+            if *replica != self.own && state.incarnation(*replica) < Some(*incarnation) {
+                state.set_incarnation(*replica, *incarnation);
+            }
+        }
+    }
+
+    /// The last instance that is in the durable log.
+    pub fn durable(&self) -> Instance {
+        self.configuration.instance(self.log.lock().durability().durable().len)
     }
 
     /// Where a payload is in the log. One that is there must not be stored again: the first copy counts.

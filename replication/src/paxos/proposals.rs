@@ -14,6 +14,14 @@ use crate::header::Header;
 use std::sync::Arc;
 
 impl Protocol {
+    /// Gives a batch its place at once, or says why not. Its payload must have been stored.
+    ///
+    /// # Errors
+    /// Why it has none. Nothing of it is in the order then.
+    pub fn try_propose(&mut self, header: Arc<Header>) -> Result<(), Refusal> {
+        self.propose(Entry::Header(header))
+    }
+
     pub(super) fn proposed(&mut self, header: Arc<Header>) {
         let id = header.id;
         if let Err(refusal) = self.propose(Entry::Header(header)) {

@@ -270,7 +270,8 @@ impl LogState {
 
     pub(super) fn set_decided(&mut self, decided: usize) {
         assert!(decided >= self.decided, "the decided index only rises");
-        self.open.is_dirty |= decided != self.decided;
+        // No reason for a frame of its own: a majority's log has what is decided, and a start learns it again. The next
+        // frame says it.
         self.decided = decided;
     }
 

@@ -82,6 +82,8 @@ impl Storage<Slot> for LogHandle {
 
     fn append_on_prefix(&mut self, from: usize, slots: Vec<Slot>) -> StorageResult<()> {
         let mut state = self.lock();
+        // To the object an accepted stop sign is a part of the prefix, and no entry.
+        let from = from.min(state.entries_len());
         state.cut(from);
         state.append(accepted(slots));
         Ok(())

@@ -219,7 +219,10 @@ impl Serving<'_> {
                     self.propose(batch, None)?;
                 }
                 Job::Checkpoint(reply) => self.checkpoint.wanted.push(reply),
-                Job::CheckpointDone => self.checkpoint.is_under_way = false,
+                Job::CheckpointDone(_) => self.checkpoint.is_under_way = false,
+                Job::Current(_, pass) => pass(Ok(())),
+                // A single replica gets none.
+                Job::IncomingChecked(_) => {}
                 Job::Pin(reply) => {
                     self.decide_and_execute()?;
                     reply(self.engine.pin(
@@ -298,7 +301,8 @@ impl Serving<'_> {
         match header.content {
             Content::CheckpointMarker => {
                 self.core.publish();
-                let cut = self.engine.cut(instance, time_ms, cycle_start, self.core.progress.ids.to_manifest());
+                let cut =
+                    self.engine.cut(instance, time_ms, cycle_start, self.core.progress.ids.to_manifest(), Vec::new());
                 self.checkpoint.last = instance;
                 let waiting = std::mem::take(&mut self.checkpoint.waiting);
                 self.core.background.push(BackgroundJob::Checkpoint { cut, replies: waiting });
@@ -381,9 +385,14 @@ impl Serving<'_> {
             return Ok(());
         }
         let progress = &self.core.progress;
-        let cut =
-            self.engine.cut(progress.instance, progress.time_ms, self.order.log_end(), progress.ids.to_manifest());
-        self.core.background.push(BackgroundJob::LastCheckpoint { cut });
+        let cut = self.engine.cut(
+            progress.instance,
+            progress.time_ms,
+            self.order.log_end(),
+            progress.ids.to_manifest(),
+            Vec::new(),
+        );
+        self.core.background.push(BackgroundJob::LastCheckpoint { cut, is_clean: true });
         Ok(())
     }
 }

@@ -2,8 +2,11 @@
 
 use crate::redis::{Request, Shape};
 use crate::resp::Frame;
+use bytes::Bytes;
 use skink_engine::command::{Command, Reply};
 use skink_engine::error::Fault;
+use skink_replication::batch::Refusal;
+use skink_replication::header::Digests;
 use skink_replication::replica::{Phase, Replica};
 use std::future::Future;
 use std::path::PathBuf;
@@ -22,6 +25,10 @@ pub(super) enum OperationResult {
     Frame(Frame),
     /// The replica serves: begin with this.
     Begin(Request),
+    /// The state is current: these keys can be watched.
+    Watch(Vec<Bytes>, Result<(), Refusal>),
+    /// The state can't be made current.
+    Refused(Refusal),
     /// The replica has stopped.
     Close,
 }
@@ -36,11 +43,38 @@ pub(super) fn when_serving(mut phase: watch::Receiver<Phase>, request: Request) 
     })
 }
 
-/// Reads over many keys, at a point between two batches, in a thread of its own.
-pub(super) fn read_at_pin(replica: &Arc<Replica>, command: Command, shape: Shape) -> Operation {
-    let (sender, pinned) = oneshot::channel();
-    replica.pin(move |cut| drop(sender.send(cut)));
+/// Waits until the state is as new as all that was acknowledged by now.
+fn when_current(replica: &Replica, touches: Digests) -> oneshot::Receiver<Result<(), Refusal>> {
+    let (sender, current) = oneshot::channel();
+    replica.when_current(touches, Box::new(move |result| drop(sender.send(result))));
+    current
+}
+
+/// Waits until these keys can be watched.
+pub(super) fn watch(replica: &Arc<Replica>, keys: Vec<Bytes>) -> Operation {
+    let current = when_current(replica, Digests::Everything);
     Box::pin(async move {
+        match current.await {
+            Ok(result) => OperationResult::Watch(keys, result),
+            Err(_) => OperationResult::Close,
+        }
+    })
+}
+
+/// Reads over many keys, at a point between two batches, in a thread of its own: the present one, or, if the client
+/// takes that, one that may be stale.
+pub(super) fn read_at_pin(replica: &Arc<Replica>, command: Command, shape: Shape, is_stale: bool) -> Operation {
+    let replica = Arc::clone(replica);
+    Box::pin(async move {
+        if !is_stale {
+            match when_current(&replica, Digests::Everything).await {
+                Ok(Ok(())) => {}
+                Ok(Err(refusal)) => return OperationResult::Refused(refusal),
+                Err(_) => return OperationResult::Close,
+            }
+        }
+        let (sender, pinned) = oneshot::channel();
+        replica.pin(move |cut| drop(sender.send(cut)));
         let Ok(cut) = pinned.await else { return OperationResult::Close };
         match tokio::task::spawn_blocking(move || cut.read(&command)).await {
             Ok(result) => OperationResult::Reply(result, shape),

@@ -101,6 +101,11 @@ impl Connection {
         if !command.is_flat() {
             return self.reply(|writer| writer.error("ERR a transaction cannot hold another one"));
         }
+        if self.waiting_ordered == 0 && !self.waiting.is_empty() {
+            // Reads that still wait must not see it.
+            self.held = Some(Request::Execute { command, shape });
+            return;
+        }
         let (size, max) = (command.size(), max_request_len(&self.context));
         if size > max {
             let error = format!("ERR the command takes {size} bytes in the log; at most {max} are allowed");
@@ -117,6 +122,7 @@ impl Connection {
         let bytes = command.size().saturating_add(self.reply_bytes(&command));
         self.waiting_growth = self.waiting_growth.saturating_add(command.growth());
         self.waiting_bytes += bytes;
+        self.waiting_ordered += 1;
         self.waiting.push_back(Waiting::Ordered(shape, bytes));
         self.context.proxy.submit(command, is_ordered, bytes, &self.mailbox);
     }
@@ -140,35 +146,56 @@ impl Connection {
                 self.held = Some(Request::Execute { command, shape });
                 return;
             }
-            self.operation = Some(operation::read_at_pin(&self.context.server.replica, command, shape));
+            let is_stale = self.session.reads_stale();
+            self.operation = Some(operation::read_at_pin(&self.context.server.replica, command, shape, is_stale));
+            return;
+        }
+        if self.waiting_ordered > 0 {
+            return self.submit(command, shape, false);
+        }
+        // Over everything, but inside a transaction: no command may be in flight.
+        if command.footprint(&mut |_, _| ()) == Footprint::Everything && command != Command::Count {
+            if !self.waiting.is_empty() {
+                self.held = Some(Request::Execute { command, shape });
+                return;
+            }
+            return self.submit(command, shape, false);
+        }
+        if self.context.server.replica.is_among_others() && !self.session.reads_stale() {
+            let bytes = command.size();
+            self.waiting_bytes += bytes;
+            self.context.proxy.submit_read(&command, &self.mailbox);
+            self.waiting.push_back(Waiting::Read(command, shape, bytes));
             return;
         }
         if !self.waiting.is_empty() {
-            return self.submit(command, shape, false);
+            self.held = Some(Request::Execute { command, shape });
+            return;
         }
+        self.read_now(&command, &shape);
+    }
+
+    /// Answers a read from the state as it is.
+    pub(super) fn read_now(&mut self, command: &Command, shape: &Shape) {
         let replica = &self.context.server.replica;
         let engine = replica.engine();
         let now_ms = replica.read_time_ms();
-        let mut writer = ReplyWriter::new(&mut self.output, self.version);
-        let result = match (&command, &shape) {
+        let result = match (command, shape) {
             (Command::Read { key }, Shape::Value) if key.len() <= MAX_KEY_LEN => {
+                let mut writer = ReplyWriter::new(&mut self.output, self.version);
                 engine.read(key, now_ms, |stored| writer.optional_bulk(stored.map(|stored| stored.value)))
-            }
-            // Over everything, but inside a transaction: no command may be in flight.
-            _ if command.footprint(&mut |_, _| ()) == Footprint::Everything && command != Command::Count => {
-                return self.submit(command, shape, false);
             }
             _ => {
                 let max_value_len = engine.format().shape.max_value_len as usize;
                 let context = Context { revision: Revision::ZERO, now_ms, max_value_len };
                 engine
-                    .execute(&command, context)
-                    .map(|reply| encode_reply(&reply, &shape, self.version, &mut self.output))
+                    .execute(command, context)
+                    .map(|reply| encode_reply(&reply, shape, self.version, &mut self.output))
             }
         };
         if let Err(fault) = result {
             tracing::error!(%fault, "a read failed");
-            self.reply(|writer| writer.error(fault_text(&fault)));
+            ReplyWriter::new(&mut self.output, self.version).error(fault_text(&fault));
         }
     }
 
@@ -360,6 +387,16 @@ impl Connection {
         if self.session.watched.len() + keys.len() > MAX_QUEUED {
             return self.reply(|writer| writer.error("ERR too many keys are watched"));
         }
+        let replica = &self.context.server.replica;
+        if replica.is_among_others() {
+            self.operation = Some(operation::watch(replica, keys));
+            return;
+        }
+        self.watch_now(keys);
+    }
+
+    /// Watches keys as they are in the state now.
+    pub(super) fn watch_now(&mut self, keys: Vec<Bytes>) {
         let replica = Rc::clone(&self.context).server.replica.clone();
         let now_ms = replica.read_time_ms();
         for key in keys {

@@ -10,7 +10,7 @@ use crate::verify::verify;
 use std::path::Path;
 
 fn options() -> EngineOptions {
-    EngineOptions { segments: 2, log_file_len: 128 << 10, max_value_len: 1000 }
+    EngineOptions { segments: 2, log_file_len: 128 << 10, max_value_len: 1000, ..EngineOptions::default() }
 }
 
 fn root() -> &'static Path {
@@ -19,7 +19,7 @@ fn root() -> &'static Path {
 
 fn checkpoint(environment: &Environment, instance: u64) -> bool {
     let Ok((engine, opened)) = Engine::open(environment.clone(), root(), options()) else { return false };
-    let cut = engine.cut(Instance::new(instance).unwrap(), 1_000, opened.writer.end(), Vec::new());
+    let cut = engine.cut(Instance::new(instance).unwrap(), 1_000, opened.writer.end(), Vec::new(), Vec::new());
     engine.checkpoint(&cut, true).is_ok()
 }
 
@@ -64,7 +64,8 @@ fn a_checkpoint_that_is_dropped_is_dropped_as_a_whole() {
                 put(&engine, instance, &format!("k{instance}"), "v");
                 put(&engine, instance, "both", format!("{instance}"));
                 engine.refresh_images(0).unwrap();
-                let cut = engine.cut(Instance::new(instance).unwrap(), 1_000, opened.writer.end(), Vec::new());
+                let cut =
+                    engine.cut(Instance::new(instance).unwrap(), 1_000, opened.writer.end(), Vec::new(), Vec::new());
                 engine.checkpoint(&cut, true).unwrap();
             }
         },
@@ -83,7 +84,8 @@ fn a_checkpoint_that_is_dropped_is_dropped_as_a_whole() {
 fn a_cut_that_waits_for_its_checkpoint_keeps_its_files() {
     let (environment, _, _) = environment(1, 4 << 20);
     let (engine, opened) = Engine::open(environment.clone(), root(), options()).unwrap();
-    let cut = |instance| engine.cut(Instance::new(instance).unwrap(), 1_000, opened.writer.end(), Vec::new());
+    let cut =
+        |instance| engine.cut(Instance::new(instance).unwrap(), 1_000, opened.writer.end(), Vec::new(), Vec::new());
     let flush = |instance| engine.execute(&Command::Flush, context(instance)).unwrap();
     put(&engine, 1, "a", "1");
     let first = cut(1);

@@ -9,7 +9,7 @@ use std::path::Path;
 
 fn open(segments: u16) -> (Engine, SimDisk) {
     let (environment, disk, _) = environment(1, 64 << 20);
-    let options = EngineOptions { segments, log_file_len: 1 << 20, max_value_len: 500_000 };
+    let options = EngineOptions { segments, log_file_len: 1 << 20, max_value_len: 500_000, ..EngineOptions::default() };
     let (engine, _) = Engine::open(environment, Path::new("/data"), options).unwrap();
     (engine, disk)
 }

@@ -59,7 +59,8 @@ struct World {
 }
 
 fn open(environment: &Environment) -> (Arc<Engine>, LogWriter, Instance) {
-    let options = EngineOptions { segments: 3, log_file_len: 128 << 10, max_value_len: 4096 };
+    let options =
+        EngineOptions { segments: 3, log_file_len: 128 << 10, max_value_len: 4096, ..EngineOptions::default() };
     let (engine, opened) = Engine::open(environment.clone(), Path::new("/data"), options).unwrap();
     (Arc::new(engine), opened.writer, opened.manifest.instance)
 }
@@ -98,7 +99,7 @@ impl World {
             Between::Compact => self.compact(),
             Between::Cut => {
                 let end = self.writer.end();
-                let cut = self.engine.cut(instance(self.done.len()), self.now_ms(), end, Vec::new());
+                let cut = self.engine.cut(instance(self.done.len()), self.now_ms(), end, Vec::new(), Vec::new());
                 self.cut = Some((cut, self.done.len(), self.model.clone()));
             }
             Between::Checkpoint => self.checkpoint(),

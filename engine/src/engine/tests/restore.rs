@@ -39,7 +39,8 @@ fn restore(environment: &Environment) -> Result<RestoreInfo, crate::engine::Rest
 }
 
 fn open(environment: &Environment, root: &Path) -> Result<Engine, crate::error::Fault> {
-    let options = EngineOptions { segments: 3, log_file_len: LOG_FILE_LEN, max_value_len: 4096 };
+    let options =
+        EngineOptions { segments: 3, log_file_len: LOG_FILE_LEN, max_value_len: 4096, ..EngineOptions::default() };
     Engine::open(environment.clone(), root, options).map(|(engine, _)| engine)
 }
 
@@ -87,7 +88,7 @@ fn with_backup(seed: u64) -> (Environment, SimDisk, Model) {
     write(0..30, "first");
     engine.refresh_images(0).unwrap();
     let done = write(20..40, "second");
-    let cut = engine.cut(instance(done), 1_000, opened.log_position, PROXIES.to_vec());
+    let cut = engine.cut(instance(done), 1_000, opened.log_position, PROXIES.to_vec(), Vec::new());
     engine.checkpoint(&cut, false).unwrap();
     copy_folder(&disk, &Manifest::folder(&data().join("checkpoints"), instance(done)), backup());
     (environment, disk, model)
@@ -124,7 +125,7 @@ fn a_restored_directory_is_one_of_its_own_at_the_cut_of_the_backup() {
     let names = disk.list(&Manifest::folder(&target().join("checkpoints"), instance(50))).unwrap();
     assert_eq!(names.iter().filter(|name| name.ends_with(".idx")).count(), 3, "{names:?}");
     put(&engine, 51, "new", "value");
-    let cut = engine.cut(instance(51), 2_000, opened.writer.end(), Vec::new());
+    let cut = engine.cut(instance(51), 2_000, opened.writer.end(), Vec::new(), Vec::new());
     engine.checkpoint(&cut, true).unwrap();
     drop((engine, opened));
     let engine = open(&environment, target()).unwrap();
@@ -142,7 +143,7 @@ fn a_backup_that_the_server_made_is_restored_too() {
     for number in 0..40 {
         put(&engine, number + 1, &format!("k{number}"), vec![number as u8; 60_000 + number as usize]);
     }
-    engine.checkpoint(&engine.cut(instance(40), 1_000, opened.writer.end(), Vec::new()), false).unwrap();
+    engine.checkpoint(&engine.cut(instance(40), 1_000, opened.writer.end(), Vec::new(), Vec::new()), false).unwrap();
     let made = engine.backup(&copy).unwrap();
     let restored = Engine::restore(&environment, &copy, &target, None).unwrap();
     assert_eq!((restored.instance, restored.bytes), (made.instance, made.bytes));
@@ -186,7 +187,7 @@ proptest! {
         let (engine, opened) = Engine::open(
             environment.clone(),
             data(),
-            EngineOptions { segments: 3, log_file_len: LOG_FILE_LEN, max_value_len: MAX_VALUE_LEN as u32 },
+            EngineOptions { segments: 3, log_file_len: LOG_FILE_LEN, max_value_len: MAX_VALUE_LEN as u32, ..EngineOptions::default() },
         ).unwrap();
         let mut model = Model::new();
         for Step { command, context } in &before {
@@ -196,7 +197,7 @@ proptest! {
         if with_images {
             engine.refresh_images(0).unwrap();
         }
-        let cut = engine.cut(instance(before.len()), START_MS, opened.writer.end(), PROXIES.to_vec());
+        let cut = engine.cut(instance(before.len()), START_MS, opened.writer.end(), PROXIES.to_vec(), Vec::new());
         engine.checkpoint(&cut, false).unwrap();
         copy_folder(&disk, &Manifest::folder(&data().join("checkpoints"), cut.instance), backup());
         // What comes after the cut is no part of the backup.

@@ -29,6 +29,8 @@ fn files_that_are_used_again_show_nothing_of_what_they_held() {
                     log.files.drop_below(log.writes[from].start).unwrap();
                     assert!(spares(&log) <= 2);
                     assert!(log.files.list().unwrap()[0].plus(FILE_LEN) > log.writes[from].start);
+                    let start = log.files.start().unwrap();
+                    assert!(start <= log.writes[from].start && start.plus(FILE_LEN) > log.writes[from].start);
                 }
                 1 => log.files.prepare(log.writer.next_file()).unwrap(),
                 2 => {

@@ -77,6 +77,6 @@ fn a_stop_sign_is_the_last_entry() {
     assert!(cluster.has_effect(0, is_ending));
     // It is there again after a crash.
     cluster.restart(1, None, None);
-    cluster.take(1);
+    cluster.settle(&ALL);
     assert_eq!(cluster.member(1).delivered.last().unwrap().content, DeliveredContent::StopSign(next));
 }

@@ -150,11 +150,11 @@ fn what_is_no_backup_of_this_version_is_refused() {
         refusal("/backups/today")
     };
     let mut bytes = manifest.encode();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let end = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..end]);
     bytes[end..].copy_from_slice(&crc.to_le_bytes());
-    assert!(put(&bytes).contains("it has format version 2"));
+    assert!(put(&bytes).contains("it has format version 3, this program reads versions 1 to 2"));
     let mut other = manifest.clone();
     other.shape.hash_version += 1;
     assert!(put(&other.encode()).contains("by hash version 2"));

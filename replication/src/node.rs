@@ -1,0 +1,478 @@
+//! A node: a replica among others, as a machine with a disk.
+//!
+//! ```text
+//! what happened -> handle ----> begin_cycle -------> write --------> end_cycle -> what to do
+//!                                | the order's gates  | one durable   | what waited for it leaves,
+//!                                | frames to the log  | log write     | decided batches are executed and answered
+//!                                | what may leave now |               |
+//! ```
+//!
+//! It holds the order's protocol, the log, the state, the batches of its own clients and the reads that wait. It has no
+//! network, no threads and no clock but its ticks: a runtime feeds it and does what comes out, in a server as in the
+//! simulator. What gathers between two cycles shares a log write; there is no timer in the way of a write.
+
+mod batches;
+mod checkpoints;
+mod execution;
+mod inbox;
+mod log;
+pub mod message;
+mod output;
+mod payloads;
+mod proposals;
+mod reads;
+mod start;
+mod status;
+mod transfer;
+
+pub use output::{Channel, Output, PassReply};
+pub use start::{Membership, OrderingFacts};
+
+use crate::batch::{BatchEncoder, LocalBatch, Refusal};
+use crate::header::{BatchId, Digests};
+use crate::paxos::{self, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
+use crate::replica::BatchReply;
+use batches::OwnBatches;
+use bytes::Bytes;
+use checkpoints::Checkpoints;
+use execution::Execution;
+use inbox::Inbox;
+use log::NodeLog;
+use message::PeerMessage;
+use payloads::Payloads;
+use reads::WaitingReads;
+use skink_engine::command::Command;
+use skink_engine::engine::Engine;
+use skink_engine::error::Fault;
+use skink_engine::position::{Instance, LogPosition};
+use status::PeerStatuses;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use transfer::Transfers;
+
+/// Payloads up to this length go the way of control messages: one write to a socket holds them and their header.
+const SMALL_PAYLOAD: usize = 16 << 10;
+/// Ticks for a payload to come by itself before it is asked for.
+const PAYLOAD_GRACE: u64 = 3;
+/// Ticks after which a batch is proposed again that is not answered.
+const REPEAT: u64 = 50;
+
+/// How a node works.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// What the order does.
+    pub order: paxos::Options,
+    /// Time between two ticks.
+    pub tick: Duration,
+    /// Bytes of log after which a leader asks for checkpoints.
+    pub checkpoint_log_bytes: u64,
+    /// Time after which it does if anything was written.
+    pub checkpoint_interval: Duration,
+    /// How long a request waits for a majority.
+    pub request_timeout: Duration,
+}
+
+impl NodeOptions {
+    fn ticks(&self, duration: Duration) -> u64 {
+        (duration.as_nanos() / self.tick.as_nanos().max(1)).max(1) as u64
+    }
+}
+
+/// A replica among others.
+pub struct Node {
+    own: ReplicaId,
+    options: NodeOptions,
+    engine: Arc<Engine>,
+    protocol: Protocol,
+    log: NodeLog,
+    payloads: Payloads,
+    batches: OwnBatches,
+    inbox: Inbox,
+    reads: WaitingReads,
+    execution: Execution,
+    checkpoints: Checkpoints,
+    transfers: Transfers,
+    statuses: PeerStatuses,
+    encoder: BatchEncoder,
+    sessions: BTreeMap<ReplicaId, SessionNumber>,
+    /// Ticks since the start.
+    now: u64,
+    /// A request waited too long. Until this read has its index, others are refused at once.
+    down: Option<ReadId>,
+    outputs: Vec<Output>,
+    /// Something may be ready that was not before: another cycle may find work.
+    is_stirred: bool,
+}
+
+impl Node {
+    // ---- what happens ----
+
+    /// Time passed.
+    ///
+    /// # Errors
+    /// Faults of the disk: stop.
+    pub fn tick(&mut self) -> Result<(), Fault> {
+        self.now += 1;
+        self.protocol.handle(Event::Tick);
+        self.log.tick()?;
+        self.expire();
+        if self.batches.is_repeat_due(self.now, REPEAT) {
+            self.propose_all();
+        }
+        self.tick_status();
+        self.tick_checkpoints();
+        self.tick_transfers()?;
+        self.is_stirred = true;
+        Ok(())
+    }
+
+    /// A session with a peer is open at both ends.
+    pub fn connected(&mut self, peer: ReplicaId, session: SessionNumber, incarnation: u64) {
+        self.sessions.insert(peer, session);
+        self.transfers.session_ended(peer);
+        self.protocol.handle(Event::Connected { peer, session, incarnation });
+        if self.leader() == Some(peer) {
+            self.propose_all();
+        }
+        self.is_stirred = true;
+    }
+
+    /// A session is over.
+    pub fn disconnected(&mut self, peer: ReplicaId, session: SessionNumber) {
+        if self.sessions.get(&peer) == Some(&session) {
+            self.sessions.remove(&peer);
+            self.transfers.session_ended(peer);
+            self.statuses.lost(peer);
+        }
+        self.protocol.handle(Event::Disconnected { peer, session });
+    }
+
+    /// A message came. One that can't be decoded, or that nobody sends, ends the session.
+    ///
+    /// # Errors
+    /// Faults of the disk: stop.
+    pub fn received(&mut self, peer: ReplicaId, session: SessionNumber, body: &Bytes) -> Result<(), Fault> {
+        if self.sessions.get(&peer) != Some(&session) {
+            return Ok(());
+        }
+        let message = match PeerMessage::decode(body) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!(%peer, %error, "a message of another replica is wrong; the session begins again");
+                let reason = "a message that can't be decoded";
+                self.outputs.push(Output::RestartSession { peer, session, reason });
+                return Ok(());
+            }
+        };
+        self.is_stirred = true;
+        match message {
+            PeerMessage::Order(envelope) => self.protocol.handle(Event::Received { peer, envelope }),
+            PeerMessage::Propose(headers) => self.proposed(headers),
+            PeerMessage::Payload { id, bytes } => self.payload_arrived(id, bytes)?,
+            PeerMessage::Ask(request) => self.asked(peer, request),
+            PeerMessage::Status(status, time_ms) => self.status_heard(peer, status, time_ms),
+            PeerMessage::Digest(digest) => self.checkpoints.peer_digest(peer, digest),
+            PeerMessage::Transfer(transfer) => self.transfer_arrived(peer, transfer)?,
+        }
+        Ok(())
+    }
+
+    /// A heartbeat came. One that can't be decoded is worth nothing.
+    pub fn heartbeat_received(&mut self, peer: ReplicaId, bytes: &[u8]) {
+        if let Ok(heartbeat) = paxos::Heartbeat::decode(bytes) {
+            self.protocol.handle(Event::HeartbeatReceived { peer, heartbeat });
+            self.is_stirred = true;
+        }
+    }
+
+    /// A batch of this replica's clients. Batches of one proxy are executed in the order in which they are handed in.
+    pub fn submit(&mut self, proxy: u16, batch: LocalBatch, reply: BatchReply) {
+        match self.refusal() {
+            Some(refusal) => self.outputs.push(Output::Answer(reply, Err(refusal))),
+            None => drop(self.add_batch(proxy, batch, Some(reply))),
+        }
+    }
+
+    /// Reads that touch these keys wait until the state here is as new as all that was acknowledged by now. What is
+    /// told then, in the node's thread, is between two batches.
+    pub fn when_current(&mut self, touches: Digests, reply: PassReply) {
+        match self.refusal() {
+            Some(refusal) => self.outputs.push(Output::Pass(reply, Err(refusal))),
+            None => {
+                self.reads.add(touches, reply);
+                self.is_stirred = true;
+            }
+        }
+    }
+
+    /// Removes keys that have expired; at a replica that doesn't lead, nothing.
+    pub fn sweep(&mut self, keys: Vec<Bytes>) {
+        if self.leads() && self.refusal().is_none() {
+            let batch = self.own_batch(vec![Command::Sweep { keys }]);
+            let _ = self.add_batch(OWN_PROXY, batch, None);
+        }
+    }
+
+    // ---- cycles ----
+
+    /// Ends what has gathered: appends to the log, and gives out what may leave before the log is durable.
+    ///
+    /// # Errors
+    /// Faults of the disk: stop.
+    pub fn begin_cycle(&mut self) -> Result<(), Fault> {
+        self.is_stirred = false;
+        if let Some(read) = self.reads.close_group(self.now) {
+            self.protocol.handle(Event::ReadArrived { read });
+        }
+        self.propose_waiting()?;
+        self.perform_all()
+    }
+
+    /// One durable write of what was appended; it blocks. Whether there was anything.
+    ///
+    /// # Errors
+    /// Faults of the disk: stop.
+    pub fn write(&mut self) -> Result<bool, Fault> {
+        let Some(cycle) = self.log.write()? else { return Ok(false) };
+        self.protocol.handle(Event::Durable { cycle });
+        Ok(true)
+    }
+
+    /// Gives out what waited for the log, executes what is decided, answers.
+    ///
+    /// # Errors
+    /// Faults of the disk, and a state that is not that of the others: stop.
+    pub fn end_cycle(&mut self) -> Result<(), Fault> {
+        self.perform_all()?;
+        self.execute_ready()?;
+        self.pass_reads();
+        self.compare_digests()
+    }
+
+    /// Whether another cycle should follow at once.
+    pub fn has_work(&self) -> bool {
+        self.is_stirred || self.log.has_work()
+    }
+
+    /// What must be done now.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether it waits for room on its disk, and so takes part in nothing: sessions should be closed.
+    pub fn is_stalled(&self) -> bool {
+        self.log.is_blocked() || self.execution.is_stalled()
+    }
+
+    fn perform_all(&mut self) -> Result<(), Fault> {
+        loop {
+            let effects = self.protocol.take_effects();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for effect in effects {
+                self.perform(effect)?;
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), Fault> {
+        match effect {
+            Effect::Append { cycle, frame } => self.log.append_frame(cycle, &frame)?,
+            Effect::Send { peer, envelope } => {
+                let session = envelope.session;
+                let (head, body) = PeerMessage::Order(envelope).encode();
+                self.outputs.push(Output::Send { peer, session, channel: Channel::Control, head, body });
+            }
+            Effect::SendHeartbeat { peer, heartbeat } => {
+                self.outputs.push(Output::Heartbeat { peer, bytes: heartbeat.encode() });
+            }
+            Effect::Ask { peer, request } => self.ask(peer, request)?,
+            Effect::SendPayload { peer, id, position } => self.send_payload_at(peer, id, position)?,
+            Effect::SendCheckpoint { peer } => self.begin_donation(peer)?,
+            Effect::RestartSession { peer, session, reason } => {
+                self.outputs.push(Output::RestartSession { peer, session, reason });
+            }
+            Effect::RefusePeer { peer, known } => self.outputs.push(Output::RefusePeer { peer, known }),
+            Effect::Deliver(delivered) => self.execution.deliver(delivered),
+            // The protocol is asked directly: see `propose_waiting`.
+            Effect::Refuse { .. } => {}
+            Effect::ReadIndex { read, index } if self.down == Some(read) => self.is_up_again(index),
+            Effect::ReadIndex { read, index } => {
+                self.reads.set_index(read, index);
+                self.is_stirred = true;
+            }
+            // It waits until it has waited too long.
+            Effect::RefuseRead { .. } => {}
+            Effect::LeadershipChanged(leadership) => self.leadership_changed(leadership),
+        }
+        Ok(())
+    }
+
+    fn leadership_changed(&mut self, leadership: Leadership) {
+        self.inbox.clear();
+        for read in self.reads.forget_indexes() {
+            self.protocol.handle(Event::ReadArrived { read });
+        }
+        if matches!(leadership, Leadership::Leads | Leadership::Follows(_)) {
+            self.propose_all();
+        }
+        self.outputs.push(Output::LeadershipChanged(leadership));
+        self.is_stirred = true;
+    }
+
+    // ---- sending ----
+
+    /// Sends a message to a peer with whom there is a session.
+    fn send(&mut self, peer: ReplicaId, channel: Channel, message: &PeerMessage) {
+        if let Some(&session) = self.sessions.get(&peer) {
+            let (head, body) = message.encode();
+            self.outputs.push(Output::Send { peer, session, channel, head, body });
+        }
+    }
+
+    fn send_payload(&mut self, peer: ReplicaId, id: BatchId, bytes: Bytes) {
+        let channel = if bytes.len() <= SMALL_PAYLOAD { Channel::Control } else { Channel::Payload };
+        self.send(peer, channel, &PeerMessage::Payload { id, bytes });
+    }
+
+    fn send_payload_at(&mut self, peer: ReplicaId, id: BatchId, position: LogPosition) -> Result<(), Fault> {
+        let bytes = match self.payload_in_memory(&id) {
+            Some(bytes) => bytes,
+            None => skink_engine::log::BodyReader::new(self.engine.log_files()).read(position)?.into(),
+        };
+        self.send_payload(peer, id, bytes);
+        Ok(())
+    }
+
+    /// Asks a peer for what is missing here, unless it is on its way.
+    fn ask(&mut self, peer: ReplicaId, request: Request) -> Result<(), Fault> {
+        match request {
+            Request::Payload { id, .. } => {
+                if self.store_payload(id)? {
+                    return Ok(());
+                }
+                let since = self.payloads.want(id, self.now);
+                if self.now.saturating_sub(since) < PAYLOAD_GRACE {
+                    return Ok(());
+                }
+            }
+            Request::Checkpoint { .. } if self.transfers.is_receiving() => return Ok(()),
+            Request::Checkpoint { .. } => {}
+        }
+        self.send(peer, Channel::Control, &PeerMessage::Ask(request));
+        Ok(())
+    }
+
+    /// A peer asks for what it lacks.
+    fn asked(&mut self, peer: ReplicaId, request: Request) {
+        if let Request::Payload { id, .. } = request
+            && let Some(bytes) = self.payload_in_memory(&id)
+        {
+            return self.send_payload(peer, id, bytes);
+        }
+        self.protocol.handle(Event::Asked { peer, request });
+    }
+
+    // ---- payloads ----
+
+    fn payload_in_memory(&self, id: &BatchId) -> Option<Bytes> {
+        self.payloads.get(id).cloned().or_else(|| self.batches.get(id).map(|own| own.payload.clone()))
+    }
+
+    fn payload_arrived(&mut self, id: BatchId, bytes: Bytes) -> Result<(), Fault> {
+        if self.execution.is_over(&id) {
+            return Ok(());
+        }
+        if self.payloads.insert(id, bytes) {
+            self.store_payload(id)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a payload into the log that is in memory; whether it is there now. The first copy counts.
+    fn store_payload(&mut self, id: BatchId) -> Result<bool, Fault> {
+        if self.protocol.payload(&id).is_some() {
+            return Ok(true);
+        }
+        let Some(bytes) = self.payload_in_memory(&id) else { return Ok(false) };
+        let Some(position) = self.log.append_payload(id, &bytes)? else { return Ok(false) };
+        self.protocol.handle(Event::PayloadStored { id, position });
+        Ok(true)
+    }
+
+    // ---- who leads ----
+
+    fn leads(&self) -> bool {
+        self.protocol.leadership() == Leadership::Leads
+    }
+
+    fn leader(&self) -> Option<ReplicaId> {
+        match self.protocol.leadership() {
+            Leadership::Leads => Some(self.own),
+            Leadership::Follows(leader) => Some(leader),
+            Leadership::Prepares | Leadership::Unknown => None,
+        }
+    }
+
+    // ---- a majority that can't be reached ----
+
+    /// Why requests are not taken, where they are not.
+    fn refusal(&self) -> Option<Refusal> {
+        if self.down.is_some() {
+            return Some(Refusal::NoMajority(
+                "no majority of the replicas can be reached; nothing of this request has happened, try again later"
+                    .into(),
+            ));
+        }
+        if self.batches.incarnation().is_none() {
+            return Some(Refusal::NoMajority(
+                "this replica lost its disk and has not got the state back yet; use another one, or try again later"
+                    .into(),
+            ));
+        }
+        None
+    }
+
+    /// Tells those who have waited too long.
+    fn expire(&mut self) {
+        let ticks = self.options.ticks(self.options.request_timeout);
+        let (batches, reads) = (self.batches.expired(self.now, ticks), self.reads.expired(self.now, ticks));
+        if batches.is_empty() && reads.is_empty() {
+            return;
+        }
+        let ms = self.options.request_timeout.as_millis();
+        let why = format!("no majority of the replicas answered within {ms} ms");
+        let unknown = format!("{why}; the command may still be executed, now or later");
+        for reply in batches {
+            self.outputs.push(Output::Answer(reply, Err(Refusal::NoMajority(unknown.clone()))));
+        }
+        for reply in reads {
+            self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
+        }
+        if self.down.is_none() {
+            tracing::error!("{why}: requests are refused until one does");
+            let read = self.reads.new_id();
+            self.down = Some(read);
+            self.protocol.handle(Event::ReadArrived { read });
+            for reply in self.reads.drain() {
+                self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
+            }
+        }
+    }
+
+    fn is_up_again(&mut self, _: Instance) {
+        self.down = None;
+        tracing::info!("a majority of the replicas answers again");
+        self.propose_all();
+    }
+
+    /// Whether requests are refused as no majority answers.
+    pub fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+}
+
+/// The proxy of the node itself: sweeps and markers.
+const OWN_PROXY: u16 = 0;

@@ -1,0 +1,74 @@
+//! What a node wants done by its runtime, in this order.
+
+use crate::batch::{BatchOutcome, Refusal};
+use crate::paxos::{Leadership, ReplicaId, SessionNumber};
+use crate::replica::{BatchReply, CheckpointReply};
+use bytes::Bytes;
+use skink_engine::engine::{Cut, Incoming};
+
+/// A connection of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// The order's messages, and what is small.
+    Control,
+    /// What is large: it must not delay the others.
+    Payload,
+}
+
+/// Is told whether reads may be answered from the state as it is when this is called, or later.
+pub type PassReply = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+
+/// Something to do.
+pub enum Output {
+    /// Send a message in a session, if that is still open.
+    Send {
+        /// To whom.
+        peer: ReplicaId,
+        /// In which session.
+        session: SessionNumber,
+        /// On which of its connections.
+        channel: Channel,
+        /// The message's first bytes.
+        head: Vec<u8>,
+        /// Its other bytes.
+        body: Bytes,
+    },
+    /// Send a heartbeat.
+    Heartbeat {
+        /// To whom.
+        peer: ReplicaId,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// End a session, and open a new one.
+    RestartSession {
+        /// With whom.
+        peer: ReplicaId,
+        /// The session.
+        session: SessionNumber,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Talk to a peer no more until it comes with another disk.
+    RefusePeer {
+        /// The peer.
+        peer: ReplicaId,
+        /// The incarnation that its disk should have, or more.
+        known: u64,
+    },
+    /// Answer a batch.
+    Answer(BatchReply, BatchOutcome),
+    /// Answer those who wait to read.
+    Pass(PassReply, Result<(), Refusal>),
+    /// Make a cut durable, then say so with [`Node::checkpoint_done`](super::Node::checkpoint_done).
+    Checkpoint {
+        /// The cut.
+        cut: Cut,
+        /// Who waits for it.
+        replies: Vec<CheckpointReply>,
+    },
+    /// Check a checkpoint that has arrived, then say so with [`Node::incoming_checked`](super::Node::incoming_checked).
+    CheckIncoming(Box<Incoming>),
+    /// Who leads has changed.
+    LeadershipChanged(Leadership),
+}

@@ -1,0 +1,167 @@
+//! How this node stands, and what the others said of themselves.
+
+use super::message::PeerMessage;
+use super::{Channel, Node};
+use crate::paxos::{Leadership, ReplicaId};
+use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
+use skink_engine::position::Instance;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Ticks between two words about itself.
+const SAY: u64 = 10;
+/// Decided batches that may wait for execution at a replica that counts as up to date.
+const SMALL_BACKLOG: u64 = 1024;
+
+/// Clocks that differ by more make expiry times of one replica's clients those of nobody else's, in milliseconds.
+const CLOCK_SKEW_MS: u64 = 5000;
+
+/// What peers said last.
+#[derive(Default)]
+pub(super) struct PeerStatuses {
+    heard: BTreeMap<ReplicaId, ReplicaStatus>,
+    /// Whose clocks were complained of.
+    skewed: BTreeSet<ReplicaId>,
+}
+
+impl PeerStatuses {
+    fn heard(&mut self, peer: ReplicaId, status: ReplicaStatus) {
+        // Of itself alone.
+        self.heard.insert(peer, ReplicaStatus { replica: peer, ..status });
+    }
+
+    pub(super) fn lost(&mut self, peer: ReplicaId) {
+        if let Some(status) = self.heard.get_mut(&peer) {
+            status.condition = Condition::Unreachable;
+        }
+    }
+
+    /// Compares clocks; says once where they are far apart.
+    fn compare_clocks(&mut self, peer: ReplicaId, theirs: u64, own: u64) {
+        let differ_ms = theirs.abs_diff(own);
+        if differ_ms <= CLOCK_SKEW_MS {
+            self.skewed.remove(&peer);
+        } else if self.skewed.insert(peer) {
+            tracing::warn!(
+                %peer,
+                differ_ms,
+                "the clocks are far apart: keys expire by the clock of the replica that a client writes to; let both \
+                 follow the same time server"
+            );
+        }
+    }
+
+    fn of(&self, peer: ReplicaId) -> ReplicaStatus {
+        let unknown = ReplicaStatus {
+            replica: peer,
+            role: Role::Searching,
+            condition: Condition::Unreachable,
+            decided: Instance::ZERO,
+            executed: Instance::ZERO,
+            durable: Instance::ZERO,
+            checkpoint: Instance::ZERO,
+        };
+        self.heard.get(&peer).copied().unwrap_or(unknown)
+    }
+
+    fn decided(&self) -> Instance {
+        self.heard.values().map(|status| status.decided).max().unwrap_or_default()
+    }
+}
+
+impl Node {
+    pub(super) fn tick_status(&mut self) {
+        if self.now.is_multiple_of(SAY) {
+            let time_ms = self.engine.environment().clock.now_ms();
+            let status = PeerMessage::Status(self.own_status(), time_ms);
+            let peers: Vec<ReplicaId> = self.sessions.keys().copied().collect();
+            for peer in peers {
+                self.send(peer, Channel::Control, &status);
+            }
+        }
+    }
+
+    pub(super) fn status_heard(&mut self, peer: ReplicaId, status: ReplicaStatus, time_ms: u64) {
+        self.statuses.heard(peer, status);
+        self.statuses.compare_clocks(peer, time_ms, self.engine.environment().clock.now_ms());
+    }
+
+    fn own_status(&self) -> ReplicaStatus {
+        let decided = self.protocol.decided();
+        let executed = self.execution.progress.instance;
+        let role = match self.protocol.leadership() {
+            _ if self.protocol.is_silent() => Role::Silent,
+            Leadership::Leads => Role::Leader,
+            Leadership::Prepares => Role::Candidate,
+            Leadership::Follows(_) => Role::Follower,
+            Leadership::Unknown => Role::Searching,
+        };
+        let known = decided.max(self.statuses.decided());
+        let condition = if self.is_stalled() || self.execution.is_full() {
+            Condition::DiskFull
+        } else if self.transfers.is_receiving() || self.protocol.is_silent() {
+            Condition::Installing
+        } else if self.down.is_some() {
+            Condition::NoMajority
+        } else if known.get().saturating_sub(executed.get()) > SMALL_BACKLOG {
+            Condition::CatchingUp
+        } else {
+            Condition::Serving
+        };
+        ReplicaStatus {
+            replica: self.own,
+            role,
+            condition,
+            decided,
+            executed,
+            durable: self.protocol.durable(),
+            checkpoint: self.engine.last_checkpoint(),
+        }
+    }
+
+    /// How all replicas stand, as far as this one knows.
+    pub fn status(&self) -> ClusterStatus {
+        let configuration = self.protocol.configuration();
+        let of = |member: &ReplicaId| if *member == self.own { self.own_status() } else { self.statuses.of(*member) };
+        ClusterStatus {
+            own: self.own,
+            leader: self.leader(),
+            configuration: configuration.id(),
+            replicas: configuration.members().iter().map(of).collect(),
+        }
+    }
+
+    /// The last instance that was executed.
+    pub fn executed(&self) -> Instance {
+        self.execution.progress.instance
+    }
+
+    /// Time of the last executed instance, in milliseconds since 1970.
+    pub fn time_ms(&self) -> u64 {
+        self.execution.progress.time_ms
+    }
+
+    /// Commands and batches that were executed, and log writes, since the start.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        (self.execution.commands, self.execution.batches, self.log.writes_done())
+    }
+
+    /// Start of the log file that will be needed next.
+    pub fn next_log_file(&self) -> skink_engine::position::LogPosition {
+        self.log.next_file()
+    }
+
+    /// Batches of own clients that were not executed yet.
+    pub fn outstanding(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether a checkpoint is asked for or being made.
+    pub fn is_taking_checkpoint(&self) -> bool {
+        self.checkpoints.is_wanted()
+    }
+
+    /// Whether execution waits for room on the disk.
+    pub fn is_full(&self) -> bool {
+        self.is_stalled() || self.execution.is_full()
+    }
+}

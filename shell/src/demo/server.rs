@@ -57,6 +57,8 @@ impl Place {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    /// Gives the line that says where it listens.
+    ready: mpsc::Receiver<String>,
     address: String,
 }
 
@@ -74,6 +76,16 @@ impl Server {
     /// # Errors
     /// It does not start.
     pub fn start(place: &Place, arguments: &[String]) -> Result<Server, ServerError> {
+        let mut server = Server::launch(place, arguments)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Starts a server there with these arguments. It may wait for others before it listens.
+    ///
+    /// # Errors
+    /// There is no process.
+    pub fn launch(place: &Place, arguments: &[String]) -> Result<Server, ServerError> {
         let process = |action| move |source| ServerError::Process { action, source };
         let program = std::env::current_exe().map_err(process("finding the program of"))?;
         let stderr =
@@ -89,15 +101,22 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .map_err(process("starting"))?;
-        let stdout = child.stdout.take();
-        // From here on the process ends with the handle.
-        let mut server = Server { child, address: String::new() };
-        let line = stdout.and_then(|stdout| ready_line(stdout, PATIENCE)).unwrap_or_default();
-        match address_in(&line) {
-            Some(address) => server.address = address.to_string(),
-            None => return Err(ServerError::NotReady),
+        let (sender, ready) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            // It ends with the line or with the server.
+            std::thread::spawn(move || drop(sender.send(first_line(stdout))));
         }
-        Ok(server)
+        Ok(Server { child, ready, address: String::new() })
+    }
+
+    /// Waits until it listens.
+    ///
+    /// # Errors
+    /// It does not, or has ended.
+    pub fn wait_until_ready(&mut self) -> Result<(), ServerError> {
+        let line = self.ready.recv_timeout(PATIENCE).unwrap_or_default();
+        self.address = address_in(&line).ok_or(ServerError::NotReady)?.to_string();
+        Ok(())
     }
 
     /// Where it listens.
@@ -160,16 +179,11 @@ pub fn log_ends(folder: &Path) -> String {
     ends.collect::<Vec<String>>().join("\n")
 }
 
-/// The first line that the server prints, if it comes in time.
-fn ready_line(stdout: ChildStdout, patience: Duration) -> Option<String> {
-    let (sender, receiver) = mpsc::channel();
-    // It ends with the line or with the server.
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let _ = BufReader::new(stdout.take(MAX_READY_LEN)).read_line(&mut line);
-        let _ = sender.send(line);
-    });
-    receiver.recv_timeout(patience).ok()
+/// The first line that the server prints, empty where there is none.
+fn first_line(stdout: ChildStdout) -> String {
+    let mut line = String::new();
+    let _ = BufReader::new(stdout.take(MAX_READY_LEN)).read_line(&mut line);
+    line
 }
 
 /// The address in `skink 0.1.0 ready on 127.0.0.1:7379 (data DIR)`.

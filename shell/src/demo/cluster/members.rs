@@ -61,7 +61,13 @@ impl Members {
             Member { place, address, arguments, server: None }
         };
         let mut members = Members { members: clients.iter().enumerate().map(member).collect() };
-        (0..MEMBERS).try_for_each(|member| members.start_again(member))?;
+        // A new cluster begins when all of its replicas are there: so all are launched before any is waited for.
+        for Member { place, arguments, server, .. } in &mut members.members {
+            *server = Some(Server::launch(place, arguments)?);
+        }
+        for server in members.members.iter_mut().filter_map(|member| member.server.as_mut()) {
+            server.wait_until_ready()?;
+        }
         Ok(members)
     }
 

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::client::DEFAULT_ADDRESS;
-use crate::settings::Settings;
+use crate::settings::{AddressError, PeerAddress, Settings};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,7 +26,9 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Make a data directory from a backup.
     Restore(RestoreArguments),
-    /// Load a server, kill it, start it again, and check that nothing is lost.
+    /// Show how the replicas of a cluster stand.
+    Status(StatusArguments),
+    /// Load three replicas, kill one of them and then another, and check that nothing is lost.
     Demo(DemoArguments),
 }
 
@@ -55,6 +57,20 @@ pub struct ShellArguments {
     pub text: Option<OsString>,
 }
 
+/// `skink status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Servers of the cluster; the first that answers is asked.
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',', default_value = DEFAULT_ADDRESS, value_parser = server_address)]
+    pub connect: Vec<String>,
+    /// Look again and again, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+    /// Time between two looks.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(50..=3_600_000))]
+    pub interval_ms: u32,
+}
+
 /// `skink verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
@@ -80,12 +96,20 @@ pub struct RestoreArguments {
 /// `skink demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
+    /// One server in place of three replicas.
+    #[arg(long)]
+    pub single: bool,
     /// Keys that are written.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(16..=10_000_000))]
     pub keys: u32,
-    /// Seconds of load before the kill.
+    /// Seconds of load before each kill.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
+}
+
+/// A host and a port; whether there is such a host is seen later.
+fn server_address(text: &str) -> Result<String, AddressError> {
+    text.trim().parse().map(|address: PeerAddress| address.to_string())
 }
 
 #[cfg(test)]
@@ -140,6 +164,22 @@ mod tests {
         assert!(matches!(parsed("skink shell -c PING"), Ok(Command::Shell(_))));
         let error = parsed("skink shell --data d --connect h:1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn status_asks_one_server_or_several() {
+        let Ok(Command::Status(status)) = parsed("skink status") else { panic!("not parsed") };
+        assert_eq!(
+            (status.connect, status.watch, status.interval_ms),
+            (vec!["127.0.0.1:7379".to_string()], false, 1000)
+        );
+        let Ok(Command::Status(status)) = parsed("skink status --connect a:1,b:2 --watch --interval-ms 50") else {
+            panic!("not parsed")
+        };
+        assert_eq!((status.connect, status.watch), (vec!["a:1".to_string(), "b:2".to_string()], true));
+        for line in ["skink status --connect a:1,b", "skink status --connect a:1,", "skink status --interval-ms 49"] {
+            assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
+        }
     }
 
     #[test]

@@ -5,17 +5,21 @@
 //! | 0 | done |
 //! | 1 | it did not work; the reason is on stderr |
 //! | 2 | the command line is wrong, or the configuration file |
-//! | 3 | the server stopped because of a fault that it could not go on with |
+//! | 3 | the server stopped because of a fault that it could not go on with; no server tells its status |
 //! | 128 + n | ended by signal n |
 
 mod cli;
 mod client;
 mod demo;
+mod live;
+mod replicas;
 mod report;
 mod restore;
 mod serve;
 mod settings;
 mod shell;
+mod status;
+mod table;
 mod verify;
 
 use clap::Parser;
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
         Command::Shell(arguments) => report::conclude(shell::run(&arguments)),
         Command::Verify(arguments) => report::conclude(verify::run(&arguments)),
         Command::Restore(arguments) => report::conclude(restore::run(&arguments)),
+        Command::Status(arguments) => report::conclude(status::run(&arguments)),
         Command::Demo(arguments) => report::conclude(demo::run(&arguments)),
     }
 }

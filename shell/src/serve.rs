@@ -59,7 +59,7 @@ pub fn run(arguments: ServeArguments) -> Result<ExitCode, ServeError> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    // Before the start, which can take its time, so that a signal during it counts.
+    // Before the start, which can take its time: a signal during it ends it.
     let stop = StopOnSignal::install().map_err(ServeError::Signals)?;
     let data = config.data.display().to_string();
     let server = start(config).map_err(|source| ServeError::Start { data: data.clone(), source })?;
@@ -119,8 +119,10 @@ impl StopOnSignal {
                 }
                 tracing::info!(signal, "stopping; a second signal exits at once");
                 state.asked = true;
-                if let Some(stopper) = &state.stopper {
-                    stopper.stop();
+                match &state.stopper {
+                    Some(stopper) => stopper.stop(),
+                    // It may wait for other replicas for as long as they don't come. Nothing was accepted yet.
+                    None => std::process::exit(0),
                 }
             }
         })?;
@@ -129,10 +131,6 @@ impl StopOnSignal {
 
     /// From now on there is something to stop.
     fn is_started(&self, stopper: Stopper) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.asked {
-            stopper.stop();
-        }
-        state.stopper = Some(stopper);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopper = Some(stopper);
     }
 }

@@ -17,9 +17,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use address::{AddressError, PeerAddress};
 pub use check::{Checked, SettingsError};
 
-use address::PeerAddress;
 use clap::{Args, ValueEnum};
 use members::Members;
 use serde::Deserialize;

@@ -64,11 +64,16 @@ impl Connection {
     }
 
     fn begin_one_held(&mut self, statement: Statement, text: Bytes, rows: bool) {
-        let must_wait = match &statement {
-            Statement::Command { command, is_stale, .. } => *is_stale || is_over_ranges(command),
-            _ => true,
+        let request = || Request::Connection(ConnectionRequest::Statement { text, rows });
+        let can_begin = match &statement {
+            Statement::Command { command, is_stale, .. } => {
+                !*is_stale && !is_over_ranges(command) || self.is_drained(request)
+            }
+            // How a replica stands is of most interest while it can't be used yet.
+            Statement::Show(_) if self.waiting.is_empty() => true,
+            _ => self.is_drained(request),
         };
-        if must_wait && !self.is_drained(|| Request::Connection(ConnectionRequest::Statement { text, rows })) {
+        if !can_begin {
             return;
         }
         self.begin_one(statement, rows);

@@ -10,6 +10,15 @@ const KEYS_PER_REQUEST: usize = 64;
 /// Lost keys that are named.
 const EXAMPLES: usize = 5;
 
+/// How keys are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// As any client reads.
+    Linearizable,
+    /// From what this replica has by itself.
+    Stale,
+}
+
 /// What a check found that is no loss.
 #[derive(Debug, Default)]
 pub struct Checked {
@@ -23,10 +32,12 @@ pub struct Checked {
 ///
 /// # Errors
 /// A key does not hold what it must, or the server fails.
-pub fn check(address: &str, ledgers: &mut [Ledger], signal: &AtomicUsize) -> Result<Checked, DemoError> {
+pub fn check(address: &str, ledgers: &mut [Ledger], reads: Reads, signal: &AtomicUsize) -> Result<Checked, DemoError> {
     let outcomes: Vec<Result<(Checked, Vec<Loss>), DemoError>> = std::thread::scope(|scope| {
-        let clients: Vec<_> =
-            ledgers.iter_mut().map(|ledger| scope.spawn(move || check_ledger(address, ledger, signal))).collect();
+        let clients: Vec<_> = ledgers
+            .iter_mut()
+            .map(|ledger| scope.spawn(move || check_ledger(address, ledger, reads, signal)))
+            .collect();
         clients.into_iter().map(|client| client.join().map_err(|_| DemoError::Panicked)?).collect()
     });
     let (mut checked, mut lost) = (Checked::default(), Vec::new());
@@ -43,8 +54,19 @@ pub fn check(address: &str, ledgers: &mut [Ledger], signal: &AtomicUsize) -> Res
     Err(DemoError::Lost { checked: checked.keys, count: lost.len(), examples: examples.join("; ") })
 }
 
-fn check_ledger(address: &str, ledger: &mut Ledger, signal: &AtomicUsize) -> Result<(Checked, Vec<Loss>), DemoError> {
+fn check_ledger(
+    address: &str,
+    ledger: &mut Ledger,
+    reads: Reads,
+    signal: &AtomicUsize,
+) -> Result<(Checked, Vec<Loss>), DemoError> {
     let mut client = Client::connect(address, TIMEOUTS)?;
+    if reads == Reads::Stale {
+        match client.request(&[b"CLIENT", b"STALE-READS", b"ON"])? {
+            Reply::Status(status) if status == "OK" => {}
+            reply => return Err(DemoError::Unexpected { request: "CLIENT STALE-READS", reply: format!("{reply:?}") }),
+        }
+    }
     let (mut checked, mut lost) = (Checked::default(), Vec::new());
     for indices in ledger.written().chunks(KEYS_PER_REQUEST) {
         interrupted(signal)?;

@@ -3,6 +3,9 @@
 //! Every value names its key and a number that no other write of the key has, so that a value read tells which write
 //! it is of. After a crash a key must hold its last acknowledged write, or the one that was in flight then:
 //! that one may have happened without its answer arriving.
+//!
+//! A client that tries again elsewhere sends the same write. Once it is acknowledged, an earlier try of it may still
+//! be under way: the key is *retired*, or that try could undo a later write, and rightly so.
 
 use std::fmt;
 
@@ -24,6 +27,8 @@ struct Entry {
     acknowledged: u64,
     /// Number of the last write that was sent, 0 for none.
     sent: u64,
+    /// An earlier try of a write may still be under way: it is not written any more.
+    is_retired: bool,
 }
 
 /// A key that does not hold what it must.
@@ -56,7 +61,10 @@ impl fmt::Display for Loss {
 impl Ledger {
     /// Of keys to which nothing was written yet.
     pub fn new(keys: impl Iterator<Item = u32>) -> Ledger {
-        Ledger { entries: keys.map(|key| Entry { key, acknowledged: 0, sent: 0 }).collect(), last: 0 }
+        Ledger {
+            entries: keys.map(|key| Entry { key, acknowledged: 0, sent: 0, is_retired: false }).collect(),
+            last: 0,
+        }
     }
 
     /// Number of keys.
@@ -81,6 +89,16 @@ impl Ledger {
         self.entries[index].acknowledged = self.entries[index].sent;
     }
 
+    /// A write was acknowledged, and an earlier try of it may still be under way.
+    pub fn retire(&mut self, index: usize) {
+        self.entries[index].is_retired = true;
+    }
+
+    /// The keys that can be written.
+    pub fn writable(&self) -> Vec<usize> {
+        (0..self.len()).filter(|index| !self.entries[*index].is_retired).collect()
+    }
+
     /// How many writes were sent and not acknowledged.
     pub fn in_flight(&self) -> usize {
         self.entries.iter().filter(|entry| entry.sent != entry.acknowledged).count()
@@ -102,7 +120,7 @@ impl Ledger {
     /// # Errors
     /// It must hold another.
     pub fn judge(&self, index: usize, held: Option<&[u8]>) -> Result<u64, Loss> {
-        let Entry { key, acknowledged, sent } = self.entries[index];
+        let Entry { key, acknowledged, sent, .. } = self.entries[index];
         let found = match held.map(|held| (number(held), held)) {
             None => Found::Nothing,
             Some((Some(number), held)) if held == value(key, number) => Found::Write(number),
@@ -179,6 +197,16 @@ mod tests {
         assert!(ledger.judge(0, Some(&first)).is_err());
         assert_eq!(ledger.judge(0, Some(&second)), Ok(2));
         assert!(!ledger.settle(0, 2));
+    }
+
+    #[test]
+    fn a_key_whose_write_was_tried_twice_is_not_written_again() {
+        let mut ledger = Ledger::new([7, 8].into_iter());
+        let value = ledger.send(0);
+        ledger.acknowledge(0);
+        ledger.retire(0);
+        assert_eq!(ledger.writable(), [1]);
+        assert_eq!((ledger.judge(0, Some(&value)), ledger.written()), (Ok(1), vec![0]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The demo's server: this program, as another process, which never outlives its handle.
+//! The demo's servers: this program, as other processes, which never outlive their handles.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
@@ -38,10 +38,27 @@ pub enum ServerError {
     Ended(ExitStatus),
 }
 
+/// Where a server keeps its data, and its log.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The data directory.
+    pub data: PathBuf,
+    log: PathBuf,
+}
+
+impl Place {
+    /// Under this name in a folder.
+    pub fn new(folder: &Path, name: &str) -> Place {
+        Place { data: folder.join(name), log: folder.join(name).with_extension("log") }
+    }
+}
+
 /// A server process.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    /// Gives the line that says where it listens.
+    ready: mpsc::Receiver<String>,
     address: String,
 }
 
@@ -54,39 +71,52 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// The data directory that servers in this folder work on.
-    pub fn data(folder: &Path) -> PathBuf {
-        folder.join("data")
-    }
-
-    /// Starts a server on the folder's data directory and any free port, and waits until it listens.
+    /// Starts a server there with these arguments, and waits until it listens.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(folder: &Path) -> Result<Server, ServerError> {
+    pub fn start(place: &Place, arguments: &[String]) -> Result<Server, ServerError> {
+        let mut server = Server::launch(place, arguments)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Starts a server there with these arguments. It may wait for others before it listens.
+    ///
+    /// # Errors
+    /// There is no process.
+    pub fn launch(place: &Place, arguments: &[String]) -> Result<Server, ServerError> {
         let process = |action| move |source| ServerError::Process { action, source };
-        let log = Server::log(folder);
         let program = std::env::current_exe().map_err(process("finding the program of"))?;
-        let stderr = OpenOptions::new().create(true).append(true).open(&log).map_err(process("opening the log of"))?;
+        let stderr =
+            OpenOptions::new().create(true).append(true).open(&place.log).map_err(process("opening the log of"))?;
         let mut child = Command::new(program)
             .arg("serve")
             .arg("--data")
-            .arg(Server::data(folder))
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+            .arg(&place.data)
+            .args(["--log", "warn"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
             .map_err(process("starting"))?;
-        let stdout = child.stdout.take();
-        // From here on the process ends with the handle.
-        let mut server = Server { child, address: String::new() };
-        let line = stdout.and_then(|stdout| ready_line(stdout, PATIENCE)).unwrap_or_default();
-        match address_in(&line) {
-            Some(address) => server.address = address.to_string(),
-            None => return Err(ServerError::NotReady),
+        let (sender, ready) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            // It ends with the line or with the server.
+            std::thread::spawn(move || drop(sender.send(first_line(stdout))));
         }
-        Ok(server)
+        Ok(Server { child, ready, address: String::new() })
+    }
+
+    /// Waits until it listens.
+    ///
+    /// # Errors
+    /// It does not, or has ended.
+    pub fn wait_until_ready(&mut self) -> Result<(), ServerError> {
+        let line = self.ready.recv_timeout(PATIENCE).unwrap_or_default();
+        self.address = address_in(&line).ok_or(ServerError::NotReady)?.to_string();
+        Ok(())
     }
 
     /// Where it listens.
@@ -127,34 +157,33 @@ impl Server {
         }
         Err(ServerError::NotStopped)
     }
-
-    fn log(folder: &Path) -> PathBuf {
-        folder.join("server.log")
-    }
-
-    /// The end of the log of this folder's servers.
-    pub fn log_end(folder: &Path) -> String {
-        let mut log = Vec::new();
-        // What can't be read is not shown.
-        let _ = File::open(Server::log(folder)).and_then(|mut file| file.read_to_end(&mut log));
-        let end = log.get(log.len().saturating_sub(SHOWN_LOG_LEN)..).unwrap_or_default();
-        match String::from_utf8_lossy(end).trim() {
-            "" => "(it is empty)".to_string(),
-            end => end.to_string(),
-        }
-    }
 }
 
-/// The first line that the server prints, if it comes in time.
-fn ready_line(stdout: ChildStdout, patience: Duration) -> Option<String> {
-    let (sender, receiver) = mpsc::channel();
-    // It ends with the line or with the server.
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let _ = BufReader::new(stdout.take(MAX_READY_LEN)).read_line(&mut line);
-        let _ = sender.send(line);
+/// The ends of the logs in a folder.
+pub fn log_ends(folder: &Path) -> String {
+    // What can't be read is not shown.
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    logs.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    logs.sort();
+    let ends = logs.iter().map(|path| {
+        let mut log = Vec::new();
+        let _ = File::open(path).and_then(|mut file| file.read_to_end(&mut log));
+        let end = log.get(log.len().saturating_sub(SHOWN_LOG_LEN)..).unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match String::from_utf8_lossy(end).trim() {
+            "" => format!("{name}: (it is empty)"),
+            end => format!("{name}:\n{end}"),
+        }
     });
-    receiver.recv_timeout(patience).ok()
+    ends.collect::<Vec<String>>().join("\n")
+}
+
+/// The first line that the server prints, empty where there is none.
+fn first_line(stdout: ChildStdout) -> String {
+    let mut line = String::new();
+    let _ = BufReader::new(stdout.take(MAX_READY_LEN)).read_line(&mut line);
+    line
 }
 
 /// The address in `skink 0.1.0 ready on 127.0.0.1:7379 (data DIR)`.

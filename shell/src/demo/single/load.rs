@@ -1,8 +1,8 @@
 //! Clients that write as fast as they are answered, until the server is gone.
 
-use super::ledger::Ledger;
-use super::{DemoError, TIMEOUTS};
 use crate::client::{Client, Reply};
+use crate::demo::ledger::Ledger;
+use crate::demo::{DemoError, TIMEOUTS};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What the clients share.

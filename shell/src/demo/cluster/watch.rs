@@ -1,0 +1,121 @@
+//! The live view: how each replica stands by its own word, and how many writes its clients get acknowledged.
+
+use super::load::Load;
+use super::members::{MEMBERS, TIMEOUTS, own_row};
+use super::screen::Screen;
+use crate::client::Client;
+use crate::demo::report::thousands;
+use crate::replicas::ReplicaRow;
+use crate::table::{Column, table};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// Time between two looks, in a terminal and where every look is lines that stay.
+const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL_OF_LINES: Duration = Duration::from_secs(2);
+/// How soon the end of the load is noticed.
+const STEP: Duration = Duration::from_millis(25);
+
+const COLUMNS: [Column; 7] = [
+    Column::Right("replica"),
+    Column::Left("role"),
+    Column::Right("writes/s"),
+    Column::Right("decided"),
+    Column::Right("executed"),
+    Column::Right("lag"),
+    Column::Left("state"),
+];
+
+/// Shows how it goes until the load ends.
+pub fn watch(load: &Load, screen: &Screen) {
+    let interval = if screen.in_terminal() { INTERVAL } else { INTERVAL_OF_LINES };
+    let mut clients: [Option<Client>; MEMBERS] = Default::default();
+    let mut before = (Instant::now(), [0; MEMBERS]);
+    while !load.is_over() {
+        if before.0.elapsed() < interval {
+            std::thread::sleep(STEP);
+            continue;
+        }
+        let acknowledged: [u64; MEMBERS] = std::array::from_fn(|member| load.pace.acknowledged(member));
+        let seconds = before.0.elapsed().as_secs_f64();
+        let views = clients.iter_mut().enumerate().map(|(member, client)| {
+            let writes = acknowledged[member].saturating_sub(before.1[member]);
+            View { member, writes_per_second: (writes as f64 / seconds) as u64, row: look(load, member, client) }
+        });
+        let views: Vec<View> = views.collect();
+        before = (Instant::now(), acknowledged);
+        if screen.in_terminal() {
+            screen.paint(&table(COLUMNS, views.iter().map(View::cells)));
+        } else {
+            screen.say(&line(&views));
+        }
+    }
+    screen.paint("");
+}
+
+/// What a replica says of itself, if it is there.
+fn look(load: &Load, member: usize, client: &mut Option<Client>) -> Option<ReplicaRow> {
+    if client.is_none() && load.is_up(member) {
+        *client = Client::connect(load.address(member), TIMEOUTS).ok();
+    }
+    let row = own_row(client.as_mut()?, member);
+    if row.is_err() {
+        *client = None;
+    }
+    row.ok()
+}
+
+/// How a replica is seen.
+struct View {
+    member: usize,
+    writes_per_second: u64,
+    /// None while it is dead.
+    row: Option<ReplicaRow>,
+}
+
+impl View {
+    fn cells(&self) -> [String; 7] {
+        let number = |of: fn(&ReplicaRow) -> u64| self.row.as_ref().map_or("-".to_string(), |row| thousands(of(row)));
+        [
+            (self.member + 1).to_string(),
+            self.row.as_ref().map_or("-".to_string(), |row| row.role.clone()),
+            thousands(self.writes_per_second),
+            number(|row| row.decided),
+            number(|row| row.executed),
+            number(|row| row.lag),
+            self.row.as_ref().map_or("dead".to_string(), |row| row.state.clone()),
+        ]
+    }
+}
+
+/// All of them in one line, for where there is no terminal.
+fn line(views: &[View]) -> String {
+    let mut line = String::from("   ");
+    for view in views {
+        let [replica, role, writes, decided, executed, lag, state] = view.cells();
+        let _ = match view.row {
+            Some(_) => write!(
+                line,
+                " | {replica} {role} {writes}/s, {decided} decided, {executed} executed, lag {lag}, {state}"
+            ),
+            None => write!(line, " | {replica} {state}"),
+        };
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{View, line};
+    use crate::replicas::tests::replica;
+
+    #[test]
+    fn a_replica_that_is_dead_is_seen_as_that() {
+        let alive = View { member: 0, writes_per_second: 12_345, row: Some(replica(1, "leader", "serving", 6789)) };
+        assert_eq!(alive.cells(), ["1", "leader", "12,345", "6,789", "6,789", "0", "serving"]);
+        let dead = View { member: 1, writes_per_second: 0, row: None };
+        assert_eq!(dead.cells(), ["2", "-", "0", "-", "-", "-", "dead"]);
+        let expected = "    | 1 leader 12,345/s, 6,789 decided, 6,789 executed, lag 0, serving | 2 dead";
+        assert_eq!(line(&[alive, dead]), expected);
+    }
+}

@@ -7,6 +7,7 @@
 //! | [`resp`] | requests and replies of the Redis protocol, and a small blocking client |
 //! | [`load`] | the closed-loop load generator over TCP |
 //! | `etcd` | etcd's gRPC interface (feature `etcd`) |
+//! | [`cluster`] | contenders of one or several replicas, and what is done to them |
 //! | [`embedded`] | the same for an engine inside this process |
 //! | [`peers`] | the contenders: one file each |
 //! | [`histogram`] | latencies |
@@ -21,6 +22,7 @@
 
 pub mod child;
 pub mod cli;
+pub mod cluster;
 pub mod embedded;
 #[cfg(feature = "etcd")]
 pub mod etcd;

@@ -8,6 +8,7 @@
 //! images/       images that the running process made
 //! checkpoints/  one folder each, named by instance
 //! log/          the write-ahead log
+//! incoming/     a donor's checkpoint while it is received; counts for nothing
 //! ```
 
 use crate::env::Environment;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SKINKDIR";
 const FOLDERS: [&str; 5] = ["catalog", "segments", "images", "checkpoints", "log"];
-const OTHERS: [&str; 5] = ["FORMAT", "FORMAT.new", "LOCK", "images.old", "lost+found"];
+const OTHERS: [&str; 7] = ["FORMAT", "FORMAT.new", "LOCK", "images.old", "incoming", "incoming.old", "lost+found"];
 
 /// How far a data directory was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,12 +244,31 @@ impl Directory {
         disk.create_folder(&folder).map_err(Fault::io("creating", &folder))
     }
 
-    /// Removes the images that [`Directory::renew_images`] put aside. For a thread in the background.
+    /// Puts aside what the process before received of a donor's checkpoint.
     ///
     /// # Errors
     /// Faults of the disk.
-    pub fn remove_old_images(&self, environment: &Environment) -> Result<(), Fault> {
-        files::remove_folder(environment.disk.as_ref(), &self.root.join("images.old"))
+    pub fn put_incoming_aside(&self, environment: &Environment) -> Result<(), Fault> {
+        let disk = environment.disk.as_ref();
+        let (folder, old) = (self.incoming(), self.root.join("incoming.old"));
+        match disk.metadata(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result.map_err(Fault::io("looking at", &folder))?,
+        };
+        files::remove_folder(disk, &old)?;
+        disk.rename(&folder, &old).map_err(Fault::io("renaming", &folder))
+    }
+
+    /// Removes what an open put aside: images, and what was received in vain. For a thread in the background, as it may
+    /// be much.
+    ///
+    /// # Errors
+    /// Faults of the disk.
+    pub fn remove_put_aside(&self, environment: &Environment) -> Result<(), Fault> {
+        for name in ["images.old", "incoming.old"] {
+            files::remove_folder(environment.disk.as_ref(), &self.root.join(name))?;
+        }
+        Ok(())
     }
 
     /// The directory itself.
@@ -274,6 +294,11 @@ impl Directory {
     /// Folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
+    }
+
+    /// Folder in which a donor's checkpoint is received.
+    pub fn incoming(&self) -> PathBuf {
+        self.root.join("incoming")
     }
 
     /// Folder of the log.

@@ -5,12 +5,18 @@
 //! ```
 //!
 //! It has no threads: whoever uses it calls [`Engine::execute`] from as many as it likes, [`Engine::cut`] when no
-//! command is in flight, and [`Engine::checkpoint`] and [`Engine::maintain`] from one in the background.
+//! command is in flight, and [`Engine::checkpoint`] and [`Engine::maintain`] from one in the background. Replicas that
+//! are far behind take another one's checkpoint: [`Engine::newest_checkpoint`] there, [`Engine::begin_incoming`] and
+//! [`Engine::install`] here.
 
 mod backup;
 mod checkpoint;
 mod create;
+mod donor;
 mod execute;
+mod incoming;
+mod install;
+mod kept;
 mod maintenance;
 mod open;
 mod range;
@@ -23,6 +29,8 @@ mod tests;
 
 pub use backup::BackupInfo;
 pub use checkpoint::{CheckpointInfo, Cut};
+pub use donor::PinnedCheckpoint;
+pub use incoming::{CheckedIncoming, Incoming};
 pub use maintenance::SpaceReport;
 pub(crate) use open::place;
 pub use open::{EngineOptions, Identity, Opened};
@@ -36,11 +44,12 @@ use crate::key::{Generation, KeyHash};
 use crate::log::LogFiles;
 use crate::position::Instance;
 use crate::segment::{Guard, Place, Segment, SegmentCut};
+use kept::{CheckpointFolder, KeptCheckpoint};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The state of one replica.
 pub struct Engine {
@@ -56,19 +65,33 @@ pub struct Engine {
     /// The next generation of any segment's file: one counter keeps names unique.
     next_generation: AtomicU32,
     log_files: Arc<LogFiles>,
+    /// Held while a checkpoint is made or installed, before `background`.
+    checkpointing: Mutex<()>,
     background: Mutex<Background>,
     /// The last checkpoint's instance.
     last_checkpoint: AtomicU64,
     /// Segment files that a checkpoint or the present state no longer names.
     garbage: Mutex<Garbage>,
     /// The last cut, until it is a checkpoint: files that it names stay. Set under `layout`.
-    pending_cut: Mutex<Option<Vec<SegmentCut>>>,
+    pending_cut: Mutex<Option<PendingCut>>,
+    /// Whether a donor's checkpoint is being received.
+    is_receiving: Arc<AtomicBool>,
+}
+
+/// What is known of a cut that is no checkpoint yet.
+struct PendingCut {
+    instance: Instance,
+    segments: Vec<SegmentCut>,
 }
 
 /// What checkpoints know of one another. One at a time is made.
 struct Background {
     /// The kept checkpoints, oldest first.
     checkpoints: Vec<KeptCheckpoint>,
+    /// Folders of those that are kept no more, while they are read.
+    given_up: Vec<Arc<CheckpointFolder>>,
+    /// How many there have been.
+    given_up_count: u64,
     /// Where the search for maintenance work goes on.
     next_segment: usize,
 }
@@ -99,14 +122,6 @@ impl Garbage {
         self.taken += count;
         self.files.drain(..count as usize).map(|(path, _)| path).collect()
     }
-}
-
-#[derive(Clone)]
-struct KeptCheckpoint {
-    instance: Instance,
-    folder: PathBuf,
-    log_position: crate::position::LogPosition,
-    segments: Arc<Vec<SegmentCut>>,
 }
 
 impl Engine {
@@ -174,7 +189,7 @@ impl Engine {
     /// Instances and folders of the checkpoints that are kept, oldest first.
     pub fn kept_checkpoints(&self) -> Vec<(Instance, PathBuf)> {
         let background = self.background.lock();
-        background.checkpoints.iter().map(|checkpoint| (checkpoint.instance, checkpoint.folder.clone())).collect()
+        background.checkpoints.iter().map(|checkpoint| (checkpoint.instance, checkpoint.folder.path())).collect()
     }
 
     fn lock_segment(&self, index: usize) -> Result<Guard<'_>, Fault> {

@@ -65,17 +65,3 @@ pub fn remove_folder(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
     }
     disk.remove_folder(folder).map_err(Fault::io("removing", folder))
 }
-
-/// Removes a folder that counts by its name: it has another one, durably, before anything in it goes, so that a crash
-/// never leaves half of it under the name that counts.
-///
-/// # Errors
-/// Faults of the disk.
-pub fn remove_durable_folder(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
-    let old = folder.with_extension("old");
-    remove_folder(disk, &old)?;
-    disk.rename(folder, &old).map_err(Fault::io("renaming", folder))?;
-    let parent = folder.parent().unwrap_or(Path::new("/"));
-    disk.sync_folder(parent).map_err(Fault::io("syncing", parent))?;
-    remove_folder(disk, &old)
-}

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! waiting --install: map, check, index the tail--> installed --compact, flush--> the next generation
+//!    ^------------ a donor's checkpoint takes the place of the state ------'
 //! ```
 
 mod check;
@@ -162,6 +163,11 @@ impl Segment {
         matches!(state.phase, Phase::Installed(_)).then(|| Guard { segment: self, state })
     }
 
+    /// Locks it as it is, to put another state in its place.
+    pub fn hold(&self) -> Held<'_> {
+        Held { segment: self, state: self.state.lock() }
+    }
+
     /// Lets go of earlier generations if there is no pinned cut, which `is_pinned` tells. Asked under the lock: what a
     /// newer pin needs was put aside under it.
     pub fn drop_retired(&self, is_pinned: impl FnOnce() -> bool) {
@@ -172,6 +178,39 @@ impl Segment {
         let retired = std::mem::take(&mut state.retired);
         drop(state);
         drop(retired);
+    }
+}
+
+/// A locked segment, waiting or installed.
+pub(crate) struct Held<'s> {
+    segment: &'s Segment,
+    state: MutexGuard<'s, State>,
+}
+
+impl Held<'_> {
+    /// The segment's number.
+    pub fn id(&self) -> SegmentId {
+        self.segment.id
+    }
+
+    /// Where it stands.
+    pub fn cut(&self) -> SegmentCut {
+        self.segment.cut()
+    }
+
+    /// Lets it wait at another cut. Keeps the old generation readable where a cut is pinned, else gives it back, to be
+    /// dropped when no lock is held.
+    pub fn wait_at(&mut self, cut: SegmentCut, keep_old: bool) -> Option<Box<Installed>> {
+        let old = std::mem::replace(&mut self.state.phase, Phase::Waiting(cut));
+        self.segment.publish(&cut);
+        match old {
+            Phase::Installed(old) if keep_old => {
+                self.state.retired.push(*old);
+                None
+            }
+            Phase::Installed(old) => Some(old),
+            Phase::Waiting(_) => None,
+        }
     }
 }
 

@@ -26,6 +26,9 @@ pub struct VerifyReport {
     pub log_frames: usize,
     /// Bytes of a torn last write, which was never acknowledged; no damage.
     pub torn: u64,
+    /// Bytes of a donor's checkpoint that is being received, or was when a process ended: it counts for nothing, and is
+    /// checked before it does.
+    pub incoming: u64,
     /// What is wrong, each with file and offset.
     pub damage: Vec<Fault>,
 }
@@ -63,6 +66,7 @@ pub fn verify(environment: &Environment, root: &Path) -> Result<VerifyReport, Fa
     if format.stage == Stage::BeingRestored {
         return Err(directory.half_restored());
     }
+    report.incoming = incoming_bytes(environment, &directory);
     note(catalog::check(environment, &directory.catalog()), &mut report)?;
     let checkpoints = directory.checkpoints();
     let mut oldest: Option<Manifest> = None;
@@ -82,6 +86,13 @@ pub fn verify(environment: &Environment, root: &Path) -> Result<VerifyReport, Fa
         None => {}
     }
     Ok(report)
+}
+
+/// What lies where a donor's checkpoint is received. It may go while one looks.
+fn incoming_bytes(environment: &Environment, directory: &Directory) -> u64 {
+    let (disk, folder) = (&environment.disk, directory.incoming());
+    let names = disk.list(&folder).unwrap_or_default();
+    names.iter().filter_map(|name| disk.metadata(&folder.join(name)).ok()).map(|metadata| metadata.len).sum()
 }
 
 /// Keeps damage for the report; other faults end the verification.

@@ -123,7 +123,7 @@ impl Worker {
     fn run(mut self) -> Result<(), Fault> {
         self.count_start()?;
         let engine = Arc::clone(&self.shared.engine);
-        engine.directory().remove_old_images(engine.environment())?;
+        engine.directory().remove_put_aside(engine.environment())?;
         loop {
             let job = {
                 let mut state = self.common.state.lock();

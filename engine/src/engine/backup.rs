@@ -40,12 +40,13 @@ impl Engine {
         let Some(newest) = background.checkpoints.last() else {
             return Err(Fault::Refused("there is no checkpoint yet".into()));
         };
-        let manifest = Manifest::read(disk, &newest.folder)?;
+        let source = newest.folder.path();
+        let manifest = Manifest::read(disk, &source)?;
         disk.create_folder(folder).map_err(Fault::io("creating", folder))?;
         let mut bytes = 0;
         for (id, cut) in manifest.files() {
             let name = Place::segment_name(id, cut.generation);
-            copy(disk, &newest.folder.join(&name), &folder.join(&name), cut.length)?;
+            copy(disk, &source.join(&name), &folder.join(&name), cut.length)?;
             bytes += cut.length;
         }
         crate::files::write_atomically(disk, &Manifest::path(folder), &manifest.encode())?;

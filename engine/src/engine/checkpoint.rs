@@ -1,6 +1,7 @@
 //! Cut and checkpoint: a consistent point of the whole state, and making it durable.
 
-use super::{Engine, KeptCheckpoint};
+use super::kept::{CheckpointFolder, KeptCheckpoint};
+use super::{Background, Engine, PendingCut};
 use crate::env::Open;
 use crate::error::Fault;
 use crate::files;
@@ -13,9 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// Extension of a checkpoint's folder while another one takes its name.
-pub(super) const REPLACED: &str = "replaced";
 
 /// Checkpoints that are kept in any case where there is room.
 const KEPT: usize = 2;
@@ -104,7 +102,7 @@ impl Engine {
         let no_swap = self.layout.lock();
         let segments = self.segment_cuts();
         let replaced = self.garbage.lock().pushed();
-        *self.pending_cut.lock() = Some(segments.clone());
+        *self.pending_cut.lock() = Some(PendingCut { instance, segments: segments.clone() });
         drop(no_swap);
         Cut { instance, time_ms, log_position, proxies, ordering, segments, replaced }
     }
@@ -112,10 +110,17 @@ impl Engine {
     /// Makes a cut durable as a checkpoint, then lets go of what no kept checkpoint needs: older checkpoints, segment
     /// files, log files. For one thread in the background. `is_clean_stop` says that the log ends at the cut's position.
     ///
+    /// A cut that is older than the newest checkpoint, as a donor's was installed meanwhile, is made durable by that one,
+    /// and the answer is about it.
+    ///
     /// # Errors
     /// A full disk: the checkpoints before stay, try again later. Other faults: stop.
     pub fn checkpoint(&self, cut: &Cut, is_clean_stop: bool) -> Result<CheckpointInfo, Fault> {
         let started = Instant::now();
+        let _one_at_a_time = self.checkpointing.lock();
+        if cut.instance < self.last_checkpoint() {
+            return self.newest_info(started);
+        }
         let last = self.background.lock().checkpoints.last().map(|checkpoint| Arc::clone(&checkpoint.segments));
         let mut pace = if is_clean_stop { Pace::at_once() } else { Pace::beside_the_log(self.wants_space()) };
         // Segments may be compacted meanwhile: the cut, which is pending, keeps their files.
@@ -131,22 +136,20 @@ impl Engine {
             segments: cut.segments.clone(),
             ordering: cut.ordering.clone(),
         };
-        let previous = background.checkpoints.last().map(|checkpoint| checkpoint.folder.clone());
+        let previous = background.checkpoints.last().map(|checkpoint| checkpoint.folder.path());
         let folder = Manifest::folder(&self.directory.checkpoints(), cut.instance);
-        self.write_folder(&folder, &manifest, previous.as_deref())?;
+        self.write_folder(&mut background, &folder, &manifest, previous.as_deref())?;
         *self.place.checkpoint.lock() = Some(folder.clone());
-        background.checkpoints.retain(|checkpoint| checkpoint.instance != cut.instance);
         background.checkpoints.push(KeptCheckpoint {
             instance: cut.instance,
-            folder,
+            folder: CheckpointFolder::new(folder),
             log_position: cut.log_position,
             segments: Arc::new(cut.segments.clone()),
         });
         // A cut that was taken since is still to come.
-        self.pending_cut.lock().take_if(|pending| *pending == cut.segments);
+        self.pending_cut.lock().take_if(|pending| pending.segments == cut.segments);
         self.last_checkpoint.store(cut.instance.get(), Ordering::Release);
-        let keep = if self.is_short_of_space(&background) { 1 } else { KEPT };
-        self.drop_old(&mut background, keep, cut.replaced)?;
+        self.drop_old_checkpoints(&mut background, cut.replaced)?;
         Ok(CheckpointInfo {
             instance: cut.instance,
             new_bytes,
@@ -154,6 +157,25 @@ impl Engine {
             digest: manifest.digest(),
             duration: started.elapsed(),
         })
+    }
+
+    /// What is known of the newest checkpoint, which was not made now.
+    fn newest_info(&self, started: Instant) -> Result<CheckpointInfo, Fault> {
+        let newest = self.newest_checkpoint()?;
+        let manifest = newest.manifest();
+        Ok(CheckpointInfo {
+            instance: manifest.instance,
+            new_bytes: 0,
+            live_records: manifest.live_records(),
+            digest: manifest.digest(),
+            duration: started.elapsed(),
+        })
+    }
+
+    /// Lets go of what the checkpoints before the newest ones needed.
+    pub(super) fn drop_old_checkpoints(&self, background: &mut Background, replaced: u64) -> Result<(), Fault> {
+        let keep = if self.is_short_of_space(background) { 1 } else { KEPT };
+        self.drop_old(background, keep, replaced)
     }
 
     /// Makes the segment files that changed durable up to the cut; answers with the bytes that are new.
@@ -215,7 +237,14 @@ impl Engine {
         Ok(())
     }
 
-    fn write_folder(&self, folder: &Path, manifest: &Manifest, previous: Option<&Path>) -> Result<(), Fault> {
+    /// Makes a checkpoint's folder: links to its files, which are durable, and its manifest. It counts when it has its name.
+    pub(super) fn write_folder(
+        &self,
+        background: &mut Background,
+        folder: &Path,
+        manifest: &Manifest,
+        previous: Option<&Path>,
+    ) -> Result<(), Fault> {
         let disk = self.environment.disk.as_ref();
         let new_folder = folder.with_extension("new");
         files::remove_folder(disk, &new_folder)?;
@@ -229,23 +258,7 @@ impl Engine {
             }
             let path = Manifest::path(&new_folder);
             files::write_atomically(disk, &path, &manifest.encode())?;
-            let parent = self.directory.checkpoints();
-            let sync_parent = || disk.sync_folder(&parent).map_err(Fault::io("syncing", &parent));
-            // A checkpoint at the same instance (nothing was ordered since) is replaced by the newer one. Until that is
-            // durable, the old one can come back: it may be the only one.
-            let replaced = folder.with_extension(REPLACED);
-            let is_replacing = disk.metadata(folder).is_ok();
-            if is_replacing {
-                disk.rename(folder, &replaced).map_err(Fault::io("renaming", folder))?;
-            }
-            if let Err(error) = disk.rename(&new_folder, folder) {
-                if is_replacing {
-                    let _ = disk.rename(&replaced, folder);
-                }
-                return Err(Fault::io("renaming", &new_folder)(error));
-            }
-            sync_parent()?;
-            files::remove_folder(disk, &replaced)
+            self.put_in_place(background, &new_folder, folder, manifest.instance)
         })();
         if result.is_err() {
             // Best effort: the next start removes it, too.
@@ -278,24 +291,6 @@ impl Engine {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Fault::io("linking", &source)(error)),
             }
-        }
-        Ok(())
-    }
-
-    fn drop_old(&self, background: &mut super::Background, keep: usize, replaced: u64) -> Result<(), Fault> {
-        let disk = self.environment.disk.as_ref();
-        while background.checkpoints.len() > keep {
-            let old = background.checkpoints.remove(0);
-            files::remove_durable_folder(disk, &old.folder)?;
-        }
-        // Nothing refers any more to files of generations that were replaced before the cut: the kept checkpoints have
-        // names of their own. Not under the lock, a flush wants it.
-        let garbage = self.garbage.lock().take(replaced);
-        for path in garbage {
-            files::remove_gently(disk, &path)?;
-        }
-        if let Some(oldest) = background.checkpoints.first() {
-            self.log_files.drop_below(oldest.log_position)?;
         }
         Ok(())
     }

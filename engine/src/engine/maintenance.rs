@@ -75,7 +75,7 @@ impl Engine {
         let names_it = |cuts: &[SegmentCut]| cuts.get(index).is_some_and(|cut| cut.generation == old && cut.length > 0);
         let is_needed = {
             let no_cut = self.layout.lock();
-            let is_pending = self.pending_cut.lock().as_deref().is_some_and(names_it);
+            let is_pending = self.pending_cut.lock().as_ref().is_some_and(|pending| names_it(&pending.segments));
             drop(no_cut);
             is_pending || self.background.lock().checkpoints.iter().any(|checkpoint| names_it(&checkpoint.segments))
         };
@@ -162,7 +162,8 @@ impl Engine {
         let background = self.background.lock();
         let mut files = 0;
         let mut seen = hashbrown::HashSet::with_hasher(std::hash::RandomState::new());
-        let folders = background.checkpoints.iter().map(|checkpoint| checkpoint.folder.clone());
+        let kept = background.checkpoints.iter().map(|checkpoint| &checkpoint.folder);
+        let folders = kept.chain(&background.given_up).map(|folder| folder.path());
         for folder in [self.directory.segments(), self.directory.images()].into_iter().chain(folders) {
             for name in self.environment.disk.list(&folder).map_err(Fault::io("listing", &folder))? {
                 // Links have one name in all folders; images of different folders can differ, and are small.

@@ -1,8 +1,9 @@
 //! Opening a data directory: from the newest good checkpoint, without touching a segment.
 
 use super::create::{create, log_files};
+use super::kept::{CheckpointFolder, KeptCheckpoint, REPLACED};
 use super::source::{LocalCheckpoint, SegmentSource};
-use super::{Background, Engine, KeptCheckpoint};
+use super::{Background, Engine};
 use crate::command::DEFAULT_MAX_VALUE_LEN;
 use crate::directory::{Directory, Format, Stage};
 use crate::env::{Disk, Environment};
@@ -94,8 +95,9 @@ impl Engine {
             }
         };
         directory.renew_images(&environment)?;
+        directory.put_incoming_aside(&environment)?;
         let (checkpoints, manifest) = checkpoints(&environment, &directory, &format)?;
-        let newest = checkpoints.last().map(|checkpoint| checkpoint.folder.clone());
+        let newest = checkpoints.last().map(|checkpoint| checkpoint.folder.path());
         let place = place(&environment, &directory, &format.shape, newest);
         tidy_segments(&place, &manifest)?;
         let log = crate::log::scan(&log_files, manifest.log_position, manifest.is_clean_stop)?;
@@ -120,10 +122,17 @@ impl Engine {
             pins: AtomicUsize::new(0),
             next_generation: AtomicU32::new(highest.next().0),
             log_files,
-            background: Mutex::new(Background { checkpoints, next_segment: 0 }),
+            checkpointing: Mutex::default(),
+            background: Mutex::new(Background {
+                checkpoints,
+                given_up: Vec::new(),
+                given_up_count: 0,
+                next_segment: 0,
+            }),
             last_checkpoint: AtomicU64::new(manifest.instance.get()),
             garbage: Mutex::default(),
             pending_cut: Mutex::default(),
+            is_receiving: Arc::default(),
             environment,
         };
         Ok((engine, Opened { manifest, log, writer }))
@@ -181,7 +190,7 @@ fn checkpoints(
             Ok(manifest) if manifest.shape == format.shape && manifest.instance == instance => {
                 kept.push(KeptCheckpoint {
                     instance,
-                    folder: path,
+                    folder: CheckpointFolder::new(path),
                     log_position: manifest.log_position,
                     segments: Arc::new(manifest.segments.clone()),
                 });
@@ -212,7 +221,7 @@ fn checkpoints(
 fn restore_replaced(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
     for name in disk.list(folder).map_err(Fault::io("listing", folder))? {
         let replaced = folder.join(name);
-        if replaced.extension().is_none_or(|extension| extension != super::checkpoint::REPLACED) {
+        if replaced.extension().is_none_or(|extension| extension != REPLACED) {
             continue;
         }
         let restored = replaced.with_extension("");

@@ -145,7 +145,9 @@ impl PinnedCut {
         let generation = self.segments[segment].generation;
         match guard.generation_mut(generation) {
             Some(installed) => f(installed),
-            None => panic!("generation {generation} of segment {segment} is pinned and gone"),
+            None => Err(Fault::Refused(format!(
+                "segment {segment} of the cut that was being read is gone, as a checkpoint was installed; read again"
+            ))),
         }
     }
 

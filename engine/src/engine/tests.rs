@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod full_disk;
+mod install;
 mod model;
 mod restore;
 mod threads;

@@ -18,7 +18,7 @@ impl Drop for Done<'_> {
 }
 
 /// Calls `work` until `commands` has returned.
-fn meanwhile(commands: impl FnOnce(), work: impl Fn() + Send + Sync) {
+pub(super) fn meanwhile(commands: impl FnOnce(), work: impl Fn() + Send + Sync) {
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -181,6 +181,11 @@ impl Engine {
         self.segments.iter().map(Segment::cut).collect()
     }
 
+    /// The same, for a cut: what lies below never changes from now on (S1). Under `layout`, while no command is in flight.
+    fn freeze(&self) -> Vec<SegmentCut> {
+        self.segments.iter().map(Segment::freeze).collect()
+    }
+
     /// Instance of the last durable checkpoint.
     pub fn last_checkpoint(&self) -> Instance {
         Instance::new(self.last_checkpoint.load(Ordering::Acquire)).unwrap_or_default()

@@ -124,7 +124,7 @@ impl Node {
         }
         self.tick_status();
         self.tick_checkpoints();
-        self.tick_transfers()?;
+        self.tick_transfers();
         self.is_stirred = true;
         Ok(())
     }
@@ -246,6 +246,7 @@ impl Node {
     /// # Errors
     /// Faults of the disk, and a state that is not that of the others: stop.
     pub fn end_cycle(&mut self) -> Result<(), Fault> {
+        self.install_arrived()?;
         self.perform_all()?;
         self.execute_ready()?;
         self.pass_reads();

@@ -74,7 +74,8 @@ impl Replica {
         let before = self.engine.segment_cuts();
         for round in 0..6 {
             for number in 0..60 {
-                let value = vec![round; 4000];
+                // Of another length each time, so that none takes the place of the one before.
+                let value = vec![round; 4000 - 16 * usize::from(round)];
                 self.execute(&Command::Put(Put::new(PutMode::Upsert, format!("long {number}"), value)));
             }
         }

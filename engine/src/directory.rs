@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SKINKDIR";
 const FOLDERS: [&str; 5] = ["catalog", "segments", "images", "checkpoints", "log"];
-const OTHERS: [&str; 9] = ["FORMAT", "FORMAT.new", label::NAME, "LABEL.new", "LOCK", "images.old", "incoming", "incoming.old", "lost+found"];
+const OTHERS: [&str; 9] =
+    ["FORMAT", "FORMAT.new", label::NAME, "LABEL.new", "LOCK", "images.old", "incoming", "incoming.old", "lost+found"];
 
 /// How far a data directory was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -64,7 +64,8 @@ mod tests {
         write(&environment, root, b"first").unwrap();
         write(&environment, root, b"second").unwrap();
         assert_eq!(read(&environment, root).unwrap().unwrap(), b"second");
-        let options = EngineOptions { segments: 2, log_file_len: 1 << 20, max_value_len: 1 << 10, ..Default::default() };
+        let options =
+            EngineOptions { segments: 2, log_file_len: 1 << 20, max_value_len: 1 << 10, ..Default::default() };
         drop(Engine::open(environment.clone(), root, options).unwrap());
         drop(Engine::open(environment.clone(), root, options).unwrap());
         assert_eq!(read(&environment, root).unwrap().unwrap(), b"second");

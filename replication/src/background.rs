@@ -158,8 +158,7 @@ impl Worker {
         let engine = &self.shared.engine;
         // Better an end that says why than a replay that waits for room, and reads that wait for it.
         engine.check_room(true)?;
-        let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?
-            .next_incarnation(used)?;
+        let counted = Catalog::open(engine.environment(), &engine.directory().catalog())?.next_incarnation(used)?;
         self.common.state.lock().incarnation = Some(counted);
         self.common.wake.notify_all();
         Ok(())

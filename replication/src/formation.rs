@@ -224,13 +224,8 @@ mod tests {
         assert_eq!(founding.disks, [(replica(1), 11), (replica(2), 22), (replica(3), 33)]);
         let formed = Announcement { founding: Some(founding.clone()), ..first.announcement() };
         assert_eq!(second.heard(replica(1), &formed), Ok(Some(founding.clone())));
-        let label = |disk| Label {
-            own: replica(2),
-            disk,
-            incarnation: 1,
-            founding: Some(founding.clone()),
-            is_made: false,
-        };
+        let label =
+            |disk| Label { own: replica(2), disk, incarnation: 1, founding: Some(founding.clone()), is_made: false };
         assert!(label(22).is_founder());
         assert!(!label(23).is_founder(), "another disk in its place");
         assert_eq!(founding.configuration().unwrap().members().len(), 3);

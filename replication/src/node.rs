@@ -512,12 +512,14 @@ impl Node {
     fn refusal(&self) -> Option<Refusal> {
         if self.down.is_some() {
             return Some(Refusal::NoMajority(
-                "no majority of the replicas can be reached; nothing of this request has happened, try again later".into(),
+                "no majority of the replicas can be reached; nothing of this request has happened, try again later"
+                    .into(),
             ));
         }
         if self.batches.incarnation().is_none() {
             return Some(Refusal::NoMajority(
-                "this replica lost its disk and has not got the state back yet; use another one, or try again later".into(),
+                "this replica lost its disk and has not got the state back yet; use another one, or try again later"
+                    .into(),
             ));
         }
         None

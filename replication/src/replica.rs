@@ -297,21 +297,16 @@ impl Replica {
         let (time_ms, next_log_file) = (opened.manifest.time_ms, opened.writer.next_file().get());
         let waker = cluster::waker(&joined.transport);
         let shared = Arc::new(Shared::new(engine, options, time_ms, next_log_file, Some(waker)));
-        let node =
-            Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
+        let node = Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
         *shared.cluster_status.lock() = Some(node.status());
         joined.transport.open_sessions(cluster::agreement(&joined), joined.membership.incarnation);
         let (background, background_thread) = background::start(Arc::clone(&shared), None)?;
         let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
-        let runner =
-            cluster::Runner::new(Arc::clone(&shared), node, joined.transport, background, log_preparation);
+        let runner = cluster::Runner::new(Arc::clone(&shared), node, joined.transport, background, log_preparation);
         Self::spawn(shared, move || runner.run(background_thread))
     }
 
-    fn spawn(
-        shared: Arc<Shared>,
-        run: impl FnOnce() -> Result<(), Fault> + Send + 'static,
-    ) -> Result<Replica, Fault> {
+    fn spawn(shared: Arc<Shared>, run: impl FnOnce() -> Result<(), Fault> + Send + 'static) -> Result<Replica, Fault> {
         let ends = Arc::clone(&shared);
         let thread = spawn("skink-replica", move || {
             let shared = ends;

@@ -274,10 +274,7 @@ impl Connection {
                 self.end_operation(result);
                 happened = true;
             }
-        } else if !self.waiting.is_empty()
-            && self.output.len() < MAX_OUTPUT
-            && self.mailbox.poll(context).is_ready()
-        {
+        } else if !self.waiting.is_empty() && self.output.len() < MAX_OUTPUT && self.mailbox.poll(context).is_ready() {
             happened = true;
         }
         while !self.output.is_empty() {

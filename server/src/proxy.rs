@@ -242,7 +242,9 @@ impl Proxy {
             state.first += 1;
             state.bytes -= bytes;
             match outcome {
-                Ok(replies) => owners.iter().zip(replies).for_each(|(owner, reply)| owner.put(Delivery::Reply(Ok(reply)))),
+                Ok(replies) => {
+                    owners.iter().zip(replies).for_each(|(owner, reply)| owner.put(Delivery::Reply(Ok(reply))))
+                }
                 Err(refusal) => owners.iter().for_each(|owner| owner.put(Delivery::Reply(Err(refusal.clone())))),
             }
         }

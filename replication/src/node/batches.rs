@@ -49,7 +49,13 @@ impl OwnBatches {
     }
 
     /// Takes a batch in; answers with its id.
-    pub(super) fn add(&mut self, proxy: u32, batch: LocalBatch, reply: Option<BatchReply>, now: u64) -> Option<BatchId> {
+    pub(super) fn add(
+        &mut self,
+        proxy: u32,
+        batch: LocalBatch,
+        reply: Option<BatchReply>,
+        now: u64,
+    ) -> Option<BatchId> {
         let incarnation = self.incarnation?;
         let sequence = self.sequences.entry(proxy).or_default();
         *sequence += 1;

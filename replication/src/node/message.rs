@@ -181,8 +181,7 @@ fn extend<T: Serialize>(bytes: Vec<u8>, value: &T) -> Vec<u8> {
 }
 
 fn split<'b, T: Deserialize<'b>>(bytes: &'b Bytes) -> Result<(T, Bytes), PeerMessageError> {
-    let (value, rest) =
-        postcard::take_from_bytes::<T>(bytes).map_err(|error| PeerMessageError(error.to_string()))?;
+    let (value, rest) = postcard::take_from_bytes::<T>(bytes).map_err(|error| PeerMessageError(error.to_string()))?;
     Ok((value, bytes.slice(bytes.len() - rest.len()..)))
 }
 

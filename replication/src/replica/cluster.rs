@@ -277,7 +277,9 @@ impl Runner {
                 tracing::warn!(%peer, "it takes too long to take what is sent to it; the session begins again");
                 self.transport.restart_session(peer, session);
             }
-            (Sent::TooLong, _) => tracing::error!(%peer, len = head.len() + body.len(), "a message is too long to be sent"),
+            (Sent::TooLong, _) => {
+                tracing::error!(%peer, len = head.len() + body.len(), "a message is too long to be sent")
+            }
         }
     }
 

@@ -49,8 +49,7 @@ pub(super) fn join(environment: &Environment, root: &Path, options: &ReplicaOpti
         label::write(environment, root, &label.encode())?;
     }
     let Some(founding) = label.founding.clone() else { unreachable!("it was just found out") };
-    let announcement =
-        Announcement { members: members(cluster), disk: label.disk, founding: Some(founding.clone()) };
+    let announcement = Announcement { members: members(cluster), disk: label.disk, founding: Some(founding.clone()) };
     transport.set_discovery(announcement.encode());
     let Some(configuration) = founding.configuration() else {
         return Err(Fault::Refused("the cluster was founded with members that can't be".into()));
@@ -96,8 +95,7 @@ fn read_label(environment: &Environment, root: &Path, cluster: &ClusterOptions) 
         // Whoever has the directory, or can't, is found out before anything is put there.
         drop(Directory::take(environment, root)?);
         let disk = (environment.random)();
-        let label =
-            Label { own: cluster.own, disk, incarnation: FOUNDERS_INCARNATION, founding: None, is_made: false };
+        let label = Label { own: cluster.own, disk, incarnation: FOUNDERS_INCARNATION, founding: None, is_made: false };
         label::write(environment, root, &label.encode())?;
         return Ok(label);
     };
@@ -173,7 +171,8 @@ fn form(
         for event in events.drain(..) {
             match event {
                 TransportEvent::Discovered { peer, blob } => {
-                    let heard = Announcement::decode(&blob).and_then(|announcement| formation.heard(peer, &announcement));
+                    let heard =
+                        Announcement::decode(&blob).and_then(|announcement| formation.heard(peer, &announcement));
                     match heard {
                         Ok(None) => drop(troubles.remove(&peer)),
                         Ok(Some(founding)) => return Ok(founding),

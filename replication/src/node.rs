@@ -30,6 +30,7 @@ pub use start::{Membership, OrderingFacts};
 use crate::batch::{BatchEncoder, LocalBatch, LocalCommand, Refusal};
 use crate::header::{BatchId, Content, Digests, Header};
 use crate::paxos::{self, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
+use crate::replay::Progress;
 use crate::replica::BatchReply;
 use batches::OwnBatches;
 use bytes::Bytes;
@@ -310,7 +311,9 @@ impl Node {
     }
 
     fn leadership_changed(&mut self, leadership: Leadership) {
-        self.inbox.clear();
+        if !matches!(leadership, Leadership::Leads | Leadership::Prepares) {
+            self.inbox.clear();
+        }
         for read in self.reads.forget_indexes() {
             self.protocol.handle(Event::ReadArrived { read });
         }
@@ -456,7 +459,8 @@ impl Node {
     }
 
     fn proposed(&mut self, headers: Vec<Arc<Header>>) {
-        if self.leads() {
+        // Who follows may know of it before it is so.
+        if matches!(self.protocol.leadership(), Leadership::Leads | Leadership::Prepares) {
             for header in headers {
                 self.inbox.push(header);
             }
@@ -468,6 +472,13 @@ impl Node {
     fn propose_waiting(&mut self) -> Result<(), Fault> {
         if !self.leads() || self.log.is_blocked() || self.has_long_log() {
             return Ok(());
+        }
+        let ballot = self.protocol.ballot();
+        if !self.inbox.has_begun(ballot) {
+            let Progress { instance, ids, .. } = &self.execution.progress;
+            let mut placed = ids.clone();
+            self.protocol.ids_after(*instance).iter().for_each(|id| drop(placed.deliver(id)));
+            self.inbox.begin(ballot, placed);
         }
         for proxy in self.inbox.proxies() {
             while let Some(header) = self.inbox.next(proxy).cloned() {

@@ -77,7 +77,8 @@ impl Load {
             let mut wire = cluster.wire(replica);
             self.clients.iter_mut().for_each(|client| client.check(&mut wire));
             let count = wire.say(&format!("INCRBY {} 0", counter::KEY));
-            self.counter.check(count.trim_start_matches(':').trim_end_matches("\\r\\n").parse().unwrap());
+            let number = count.trim_start_matches(':').trim_end_matches("\\r\\n").parse();
+            self.counter.check(number.unwrap_or_else(|_| panic!("the counter at replica {replica}: {count}")));
         }
         eprintln!("{} increments were answered", self.counter.answered());
     }

@@ -44,7 +44,7 @@ fn a_replica_alone_refuses_and_goes_on_when_one_is_back() {
         assert!(wire.say("INCR n").starts_with("-CLUSTERDOWN "), "a write is none of them");
         assert_eq!(wire.say("CLIENT STALE-READS OFF"), "+OK\\r\\n");
         assert!(wire.say("GET k").starts_with("-CLUSTERDOWN "));
-        assert_eq!(cluster.info(alone, "replica_state").as_deref(), Some("no majority"));
+        cluster.wait_for_info(alone, "replica_state", |state| state == "no majority");
         assert_eq!(wire.say("PING"), "+PONG\\r\\n");
         // By itself, on the same connection.
         cluster.restart(gone[round % 2]);

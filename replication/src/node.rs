@@ -342,7 +342,15 @@ impl Node {
     fn send_payload_at(&mut self, peer: ReplicaId, id: BatchId, position: LogPosition) -> Result<(), Fault> {
         let bytes = match self.payload_in_memory(&id) {
             Some(bytes) => bytes,
-            None => skink_engine::log::BodyReader::new(self.engine.log_files()).read(position)?.into(),
+            None => {
+                let files = self.engine.log_files();
+                match skink_engine::log::BodyReader::new(files).read(position) {
+                    Ok(bytes) => bytes.into(),
+                    // A checkpoint has let it go in the background: who asks again gets that.
+                    Err(_) if position < files.start()? => return Ok(()),
+                    Err(fault) => return Err(fault),
+                }
+            }
         };
         self.send_payload(peer, id, bytes);
         Ok(())

@@ -14,6 +14,11 @@ use tempfile::TempDir;
 
 /// Numbers of the replicas.
 pub const REPLICAS: [usize; 3] = [1, 2, 3];
+/// The replicas but this one.
+pub fn others(replica: usize) -> Vec<usize> {
+    REPLICAS.into_iter().filter(|other| *other != replica).collect()
+}
+
 /// How long a cluster may take to get somewhere on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -278,8 +283,7 @@ impl Cluster {
                 return;
             }
             self.server(leader).pause();
-            let others: Vec<usize> = REPLICAS.into_iter().filter(|other| *other != leader).collect();
-            self.leader_of(&others);
+            self.leader_of(&others(leader));
             self.server(leader).resume();
         }
         panic!("replica {replica} never leads: {}", self.tell(()));

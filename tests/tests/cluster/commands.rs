@@ -1,7 +1,7 @@
 //! What clients ask for, at each replica of a cluster in which all is well.
 
 use crate::SMALL;
-use skink_tests::cluster::REPLICAS;
+use skink_tests::cluster::{REPLICAS, wait_until};
 use skink_tests::wire::{pipeline, request};
 use skink_tests::{Cluster, Watchdog, Wire};
 use std::collections::BTreeSet;
@@ -147,6 +147,25 @@ fn transactions_are_whole_and_watched_keys_are_those_of_all_replicas() {
     });
     for wire in [one, two, three] {
         assert_eq!(wire.say("MGET x y"), "*2\\r\\n$4\\r\\n-400\\r\\n$4\\r\\n1400\\r\\n");
+    }
+    cluster.finish();
+}
+
+#[test]
+fn keys_expire_at_all_replicas() {
+    let _watchdog = Watchdog::minutes(5, "keys_expire_at_all_replicas");
+    let cluster = Cluster::start(SMALL);
+    let mut wires = wires(&cluster);
+    for number in 0..30 {
+        assert_eq!(wires[number % 3].say(&format!("SET e:{number} v PX 1")), "+OK\\r\\n");
+        assert_eq!(wires[number % 3].say(&format!("SET s:{number} v EX 1000")), "+OK\\r\\n");
+    }
+    for replica in REPLICAS {
+        let count = || cluster.wire(replica).say("DBSIZE");
+        wait_until("expired keys to go", || count() == ":30\\r\\n", count);
+        let ttl: i64 = wires[replica - 1].say("TTL s:7").trim_matches([':', '\\', 'r', 'n']).parse().unwrap();
+        assert!((900..=1000).contains(&ttl), "{ttl}");
+        assert_eq!(wires[replica - 1].say("GET e:7"), "$-1\\r\\n");
     }
     cluster.finish();
 }

@@ -2,12 +2,8 @@
 
 use crate::SMALL;
 use crate::load::Load;
-use skink_tests::cluster::{REPLICAS, wait_until};
+use skink_tests::cluster::{REPLICAS, others, wait_until};
 use skink_tests::{Cluster, Watchdog, Wire, seed};
-
-fn others(replica: usize) -> Vec<usize> {
-    REPLICAS.into_iter().filter(|other| *other != replica).collect()
-}
 
 /// Takes a replica's disk away, and starts it again without.
 fn lose_disk(cluster: &mut Cluster, replica: usize) {

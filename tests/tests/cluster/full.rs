@@ -2,16 +2,12 @@
 
 use crate::SMALL;
 use crate::load::Load;
-use skink_tests::cluster::REPLICAS;
+use skink_tests::cluster::{REPLICAS, others};
 use skink_tests::small_disk::SmallDisk;
 use skink_tests::{Cluster, Watchdog, seed};
 use std::time::Duration;
 
 const DISK_MB: u32 = 80;
-
-fn others(replica: usize) -> Vec<usize> {
-    REPLICAS.into_iter().filter(|other| *other != replica).collect()
-}
 
 #[test]
 fn a_full_disk_at_one_replica_stops_nobody_else() {

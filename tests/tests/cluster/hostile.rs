@@ -2,7 +2,7 @@
 
 use crate::SMALL;
 use crate::load::Load;
-use skink_tests::cluster::{Addresses, REPLICAS, wait_until};
+use skink_tests::cluster::{Addresses, REPLICAS, others, wait_until};
 use skink_tests::{Cluster, Server, Watchdog, seed};
 use std::fs;
 use std::io::{Read, Write};
@@ -106,8 +106,7 @@ fn a_replica_with_another_secret_stays_outside() {
     let read = cluster.wire(outside).say("GET k");
     assert!(read.starts_with("-CLUSTERDOWN "), "{read}");
     load.during(|progress| {
-        let others: Vec<usize> = REPLICAS.into_iter().filter(|other| *other != outside).collect();
-        progress.wait_for(&others, 100);
+        progress.wait_for(&others(outside), 100);
     });
     for replica in REPLICAS {
         let log = cluster.server(replica).log();

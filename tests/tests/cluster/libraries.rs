@@ -2,7 +2,7 @@
 
 use crate::SMALL;
 use redis::{Commands, RedisResult};
-use skink_tests::cluster::REPLICAS;
+use skink_tests::cluster::{REPLICAS, others};
 use skink_tests::{Cluster, Watchdog, tools};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -65,11 +65,8 @@ fn many_tasks_of_the_redis_crate_go_on_after_a_failover() {
     let _watchdog = Watchdog::minutes(5, "many_tasks_of_the_redis_crate_go_on_after_a_failover");
     let mut cluster = Cluster::start(SMALL);
     let leader = cluster.leader();
-    let clients: Vec<redis::Client> = REPLICAS
-        .iter()
-        .filter(|replica| **replica != leader)
-        .map(|replica| redis::Client::open(format!("redis://{}/", cluster.addresses().client(*replica))).unwrap())
-        .collect();
+    let open = |replica| redis::Client::open(format!("redis://{}/", cluster.addresses().client(replica))).unwrap();
+    let clients: Vec<redis::Client> = others(leader).into_iter().map(open).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut tasks = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::SMALL;
 use crate::load::Load;
-use skink_tests::cluster::{REPLICAS, wait_until};
+use skink_tests::cluster::{REPLICAS, others, wait_until};
 use skink_tests::wire::pipeline;
 use skink_tests::{Cluster, Watchdog, seed};
 
@@ -17,7 +17,7 @@ fn a_replica_alone_refuses_and_goes_on_when_one_is_back() {
     for round in 0..3 {
         // The leader is left, or a follower is.
         let alone = if round == 1 { cluster.leader() } else { cluster.follower() };
-        let gone: Vec<usize> = REPLICAS.into_iter().filter(|replica| *replica != alone).collect();
+        let gone = others(alone);
         assert_eq!(cluster.wire(gone[0]).say(&format!("SET k {round}")), "+OK\\r\\n");
         // It has it before the others go, for the stale read.
         assert_eq!(cluster.wire(alone).say("GET k"), format!("$1\\r\\n{round}\\r\\n"));
@@ -67,7 +67,7 @@ fn a_lost_majority_under_load_loses_nothing() {
     let mut cluster = Cluster::start(&options());
     let mut load = Load::new(&cluster, 4, seed(test));
     for alone in REPLICAS {
-        let gone: Vec<usize> = REPLICAS.into_iter().filter(|replica| *replica != alone).collect();
+        let gone = others(alone);
         load.during(|progress| {
             progress.wait_for(&REPLICAS, 100);
             gone.iter().for_each(|replica| cluster.kill9(*replica));

@@ -2,14 +2,10 @@
 
 use crate::SMALL;
 use crate::load::Load;
-use skink_tests::cluster::REPLICAS;
+use skink_tests::cluster::{REPLICAS, others};
 use skink_tests::wire::request;
 use skink_tests::{Cluster, Watchdog, seed};
 use std::time::Duration;
-
-fn others(replica: usize) -> Vec<usize> {
-    REPLICAS.into_iter().filter(|other| *other != replica).collect()
-}
 
 #[test]
 fn a_leader_that_was_paused_gives_no_stale_answer() {

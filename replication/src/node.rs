@@ -280,8 +280,6 @@ impl Node {
         }
         if self.protocol.promise() != self.proposed_in {
             self.proposed_in = self.protocol.promise();
-            // What has a place in another ballot may have lost it.
-            self.inbox.clear();
             self.propose_all();
         }
         Ok(())
@@ -321,6 +319,9 @@ impl Node {
     }
 
     fn leadership_changed(&mut self, leadership: Leadership) {
+        if !matches!(leadership, Leadership::Leads | Leadership::Prepares) {
+            self.inbox.clear();
+        }
         for read in self.reads.forget_indexes() {
             self.protocol.handle(Event::ReadArrived { read });
         }
@@ -349,7 +350,15 @@ impl Node {
     fn send_payload_at(&mut self, peer: ReplicaId, id: BatchId, position: LogPosition) -> Result<(), Fault> {
         let bytes = match self.payload_in_memory(&id) {
             Some(bytes) => bytes,
-            None => skink_engine::log::BodyReader::new(self.engine.log_files()).read(position)?.into(),
+            None => {
+                let files = self.engine.log_files();
+                match skink_engine::log::BodyReader::new(files).read(position) {
+                    Ok(bytes) => bytes.into(),
+                    // A checkpoint has let it go in the background: who asks again gets that.
+                    Err(_) if position < files.start()? => return Ok(()),
+                    Err(fault) => return Err(fault),
+                }
+            }
         };
         self.send_payload(peer, id, bytes);
         Ok(())

@@ -4,6 +4,9 @@
 //! ```text
 //! binary        builds and finds `skink`
 //! server        runs it: start, kill -9, stop, start again; what it refuses; `skink verify`
+//! cluster       three of it: the replicas of a cluster, on addresses of their own
+//! forwarder     the network between them, where it can be cut
+//! small_disk    a disk that is full
 //! wire          a client that sends any bytes and sees the exact bytes of each reply
 //! watchdog      ends a test that hangs, and the servers with it
 //! tools         programs that may not be there
@@ -11,12 +14,16 @@
 //! ```
 
 pub mod binary;
+pub mod cluster;
+pub mod forwarder;
 pub mod redis_server;
 pub mod server;
+pub mod small_disk;
 pub mod tools;
 pub mod watchdog;
 pub mod wire;
 
+pub use cluster::Cluster;
 pub use redis_server::RedisServer;
 pub use server::Server;
 pub use watchdog::Watchdog;

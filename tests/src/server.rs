@@ -156,6 +156,22 @@ impl Server {
         self.wait_for_end()
     }
 
+    /// Stops it as SIGSTOP does: it keeps its sockets, and does nothing.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("a child can be signalled");
+    }
+
+    /// Lets it go on after a pause.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("a child can be signalled");
+    }
+
     /// Waits for an end that something else brings about.
     ///
     /// # Panics
@@ -278,11 +294,14 @@ pub struct Refusal {
 
 fn process(data: &Path, log: &Path, options: &[String]) -> Child {
     let stderr = OpenOptions::new().create(true).append(true).open(log).expect("a file for the log");
+    let has_address = options.iter().any(|option| option == "--listen");
+    let listen: &[&str] = if has_address { &[] } else { &["--listen", "127.0.0.1:0"] };
     let child = Command::new(binary::skink())
         .arg("serve")
         .arg("--data")
         .arg(data)
-        .args(["--listen", "127.0.0.1:0", "--log", "info"])
+        .args(["--log", "info"])
+        .args(listen)
         .args(options)
         // The message is enough, and the log is read by people.
         .env("RUST_BACKTRACE", "0")

@@ -41,6 +41,14 @@ impl Wire {
         &self.stream
     }
 
+    /// From now on a reply may take so long.
+    ///
+    /// # Panics
+    /// A socket has no timeouts.
+    pub fn set_patience(&self, patience: Duration) {
+        self.stream.set_read_timeout(Some(patience)).expect("a socket has timeouts");
+    }
+
     /// Sends bytes as they are.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use super::{Channel, Node, PAYLOAD_GRACE, SMALL_PAYLOAD};
 use crate::batch::{LocalBatch, LocalCommand};
 use crate::header::{BatchId, Content, Header};
 use crate::paxos::{Leadership, ReplicaId, Request};
+use crate::replay::Progress;
 use crate::replica::BatchReply;
 use skink_engine::command::Command;
 use skink_engine::error::Fault;
@@ -65,6 +66,7 @@ impl Node {
     }
 
     pub(super) fn proposed(&mut self, headers: Vec<Arc<Header>>) {
+        // Who follows may know of it before it is so.
         if matches!(self.protocol.leadership(), Leadership::Leads | Leadership::Prepares) {
             for header in headers {
                 self.inbox.push(header);
@@ -77,6 +79,13 @@ impl Node {
     pub(super) fn propose_waiting(&mut self) -> Result<(), Fault> {
         if !self.leads() || self.log.is_blocked() || self.has_long_log() {
             return Ok(());
+        }
+        let ballot = self.protocol.promise();
+        if !self.inbox.has_begun(ballot) {
+            let Progress { instance, ids, .. } = &self.execution.progress;
+            let mut placed = ids.clone();
+            self.protocol.ids_after(*instance).iter().for_each(|id| drop(placed.deliver(id)));
+            self.inbox.begin(ballot, placed);
         }
         for proxy in self.inbox.proxies() {
             while let Some(header) = self.inbox.next(proxy).cloned() {

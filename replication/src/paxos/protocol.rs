@@ -203,6 +203,17 @@ impl Protocol {
         self.role.promise
     }
 
+    /// Batches that have a place in the log behind this instance, decided or not, in their order.
+    pub fn ids_after(&self, instance: Instance) -> Vec<BatchId> {
+        let state = self.log.lock();
+        let from = self.configuration.len_at(instance).unwrap_or(0);
+        let headers = state.entries_from(from).filter_map(|entry| match entry {
+            Entry::Header(header) => Some(header.id),
+            Entry::Barrier(_) => None,
+        });
+        headers.collect()
+    }
+
     /// Who leads.
     pub fn leadership(&self) -> Leadership {
         match self.role {

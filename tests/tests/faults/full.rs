@@ -3,72 +3,14 @@
 use super::{OPTIONS, State, load, read_all};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use skink_tests::small_disk::SmallDisk;
 use skink_tests::wire::request;
 use skink_tests::{Server, Watchdog, Wire, seed};
-use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use tempfile::TempDir;
 
-const SIZE: &str = "size=40m";
+const DISK_MB: u32 = 40;
 /// What is put in the way, and taken out of it.
 const BALLAST: usize = 14 << 20;
 const VALUE_LEN: usize = 20_000;
-
-/// A small file system, unmounted with this value.
-struct SmallDisk {
-    folder: TempDir,
-}
-
-impl SmallDisk {
-    /// `None` where it can't be had, which is printed.
-    fn mount() -> Option<SmallDisk> {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("disk")).unwrap();
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", SIZE, "skink-test"])
-            .arg(folder.path().join("disk"))
-            .stdin(Stdio::null())
-            .output();
-        match output {
-            Ok(output) if output.status.success() => {}
-            other => {
-                eprintln!("skipped: no file system can be mounted here: {other:?}");
-                return None;
-            }
-        }
-        // The server's log lies outside, where there is always room.
-        std::os::unix::fs::symlink(folder.path().join("log"), folder.path().join("disk/data.log")).unwrap();
-        Some(SmallDisk { folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join("disk").join(name)
-    }
-
-    /// Fills the disk with a file, up to this length or its end.
-    fn put(&self, name: &str, len: usize) {
-        let mut file = File::create(self.path(name)).unwrap();
-        let block = [7; 4096];
-        for _ in 0..len / block.len() {
-            if file.write_all(&block).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn remove(&self, name: &str) {
-        std::fs::remove_file(self.path(name)).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily, as a failing test may leave a file open.
-        let _ = Command::new("umount").arg("-l").arg(self.folder.path().join("disk")).status();
-    }
-}
 
 /// Sets a key to a long value; `None` where it is refused because of the disk.
 fn set(wire: &mut Wire, state: &mut State, random: &mut StdRng, key: String) -> Option<()> {
@@ -94,7 +36,7 @@ fn fill(wire: &mut Wire, state: &mut State, random: &mut StdRng) {
 fn a_full_disk_refuses_writes_until_there_is_room() {
     let test = "a_full_disk_refuses_writes_until_there_is_room";
     let _watchdog = Watchdog::minutes(5, test);
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(DISK_MB) else { return };
     let (mut state, mut random) = (State::new(), StdRng::seed_from_u64(seed(test)));
     disk.put("ballast", BALLAST);
     let mut server = Server::on(&disk.path("data"), OPTIONS);
@@ -151,7 +93,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
 fn a_start_on_a_full_disk_reads_or_says_that_it_is_full() {
     let test = "a_start_on_a_full_disk_reads_or_says_that_it_is_full";
     let _watchdog = Watchdog::minutes(5, test);
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(DISK_MB) else { return };
     let (mut state, mut random) = (State::new(), StdRng::seed_from_u64(seed(test)));
     disk.put("ballast", BALLAST);
     // A new directory.

@@ -14,7 +14,8 @@ test:
 demo:
     cargo run --release -- demo
 
-# Guided fuzzing of a target: resp_request, redis_command, statement, payload, page, segment, image, frame_head, log.
+# Guided fuzzing of a target: resp_request, redis_command, statement, payload, page, segment, image, frame_head, log,
+# transport_frames, transport_handshake.
 fuzz TARGET *ARGUMENTS:
     RUSTC_BOOTSTRAP=1 cargo fuzz run {{TARGET}} {{ARGUMENTS}}
 

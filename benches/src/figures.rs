@@ -1,10 +1,11 @@
-//! What the kernel says about a process and a folder: memory, disk, bytes written.
+//! What the kernel says about a process and a folder: memory, processor time, disk, bytes written.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Unit of `st_blocks` and of the block devices' counters, whatever the real block size.
 const SECTOR_BYTES: u64 = 512;
@@ -13,6 +14,16 @@ const SECTOR_BYTES: u64 = 512;
 pub fn anonymous_bytes(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     field(&text, "Anonymous:").map(|kib| kib * 1024).ok_or_else(|| missing("Anonymous"))
+}
+
+/// Processor time that a process has taken, its threads together, in steps of 10 ms.
+pub fn processor_time(pid: u32) -> io::Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // proc(5): fields 14 and 15, user and system time. The name, field 2, may hold anything, but ends at the last bracket.
+    let fields = text.rsplit_once(')').map(|(_, fields)| fields.split_whitespace().skip(11).take(2));
+    let ticks: Option<u64> = fields.and_then(|fields| fields.map(|field| field.parse::<u64>().ok()).sum());
+    let seconds = ticks.map(|ticks| ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| missing("processor time"))
 }
 
 /// Bytes that a process caused to be written to disk, counted when it dirties them; its children aside.
@@ -88,6 +99,17 @@ mod tests {
         let block = vec![1u8; 64 << 20];
         let after = anonymous_bytes(pid).unwrap();
         assert!(after >= before + (48 << 20), "{before} to {after} with {} more", block.len());
+    }
+
+    #[test]
+    fn processor_time_grows_with_work() {
+        let pid = std::process::id();
+        let (before, begin) = (processor_time(pid).unwrap(), std::time::Instant::now());
+        let mut x = 1u64;
+        while processor_time(pid).unwrap() < before + Duration::from_millis(50) {
+            (0..100_000).for_each(|_| x = std::hint::black_box(x.wrapping_mul(3)));
+            assert!(begin.elapsed() < Duration::from_secs(60), "a busy thread takes processor time");
+        }
     }
 
     #[test]

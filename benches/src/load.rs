@@ -10,11 +10,14 @@
 //!      ── worker thread … └── connection
 //! ```
 //!
-//! A run ends by count, by time or when its stop flag is raised; batches under way are waited for, so every
-//! request that was sent is either answered and counted or makes the run fail. Only loopback addresses are
+//! A run ends by count, by time or when it is told to stop; batches under way are waited for, so every request that
+//! was sent is either answered and counted or makes the run fail. Where servers are killed meanwhile, a connection
+//! that is lost can end the run instead, or go on at the next server: see [`OnLoss`]. Only loopback addresses are
 //! accepted: this tool saturates whatever it is pointed at.
 
 mod connection;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod timeline;
 mod worker;
 
@@ -25,7 +28,7 @@ use crate::resp::Malformed;
 use crate::workload::{Pick, Workload};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -37,7 +40,7 @@ pub enum LoadError {
     #[error("{0} is not a loopback address")]
     NotLoopback(SocketAddr),
     /// Neither count nor duration bounds the run, or there is nothing to send with.
-    #[error("a run needs a bound (count or duration), connections and a pipeline depth of at least one")]
+    #[error("a run needs a bound (count or duration), an address, connections and a pipeline depth of at least one")]
     Unbounded,
     /// The connection failed or was closed.
     #[error("connection: {0}")]
@@ -68,11 +71,34 @@ pub enum Keys {
     Random(Pick),
 }
 
+/// Whether writes count when the server answers them, or when Redis says (`WAIT 1`) that a replica has them, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// An answered write counts.
+    Never,
+    /// Behind each write.
+    AfterEach,
+    /// Behind the last write of a batch.
+    AfterBatch,
+}
+
+/// What a connection that failed, was closed or was refused does to the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLoss {
+    /// The run fails.
+    Fail,
+    /// The run ends, unless it was a refusal: for a server that is killed meanwhile.
+    End,
+    /// The client goes on at the next address after a pause of milliseconds, with another request; what was under
+    /// way counts neither as answered nor as failure. A refusal that says it won't last is taken like that as well.
+    Retry,
+}
+
 /// What to send, and for how long.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// Where the server listens.
-    pub address: SocketAddr,
+    /// Where the servers listen; connections are spread over them.
+    pub addresses: Vec<SocketAddr>,
     /// Connections, spread over the threads.
     pub connections: usize,
     /// Requests of a batch.
@@ -89,8 +115,10 @@ pub struct Load {
     pub duration: Option<Duration>,
     /// Counts as failure after this time without any reply.
     pub patience: Duration,
-    /// A closed connection ends the run instead of failing it: for servers that are killed meanwhile.
-    pub expect_disconnect: bool,
+    /// What counts as written.
+    pub wait: Wait,
+    /// What comes of a lost connection.
+    pub on_loss: OnLoss,
     /// Number of the first version that is written.
     pub first_version: u64,
 }
@@ -99,7 +127,7 @@ impl Load {
     /// Uniform updates, one request at a time on one connection and one thread, without bound yet.
     pub fn updates(address: SocketAddr) -> Self {
         Self {
-            address,
+            addresses: vec![address],
             connections: 1,
             pipeline: 1,
             threads: 1,
@@ -108,7 +136,8 @@ impl Load {
             count: None,
             duration: None,
             patience: Duration::from_secs(60),
-            expect_disconnect: false,
+            wait: Wait::Never,
+            on_loss: OnLoss::Fail,
             first_version: 1,
         }
     }
@@ -116,6 +145,11 @@ impl Load {
     /// Writes every key once, quickly.
     pub fn fill(address: SocketAddr) -> Self {
         Self { connections: 16, pipeline: 64, keys: Keys::EachOnce, first_version: 0, ..Self::updates(address) }
+    }
+
+    /// With its connections spread over these servers.
+    pub fn over(self, addresses: Vec<SocketAddr>) -> Self {
+        Self { addresses, ..self }
     }
 
     /// With this many connections.
@@ -147,6 +181,44 @@ impl Load {
     pub fn count(self, count: u64) -> Self {
         Self { count: Some(count), ..self }
     }
+
+    /// Bounded, with something to send with, and pointed at this machine.
+    fn check(&self) -> Result<(), LoadError> {
+        if let Some(foreign) = self.addresses.iter().find(|address| !address.ip().is_loopback()) {
+            return Err(LoadError::NotLoopback(*foreign));
+        }
+        let is_bounded = self.count.is_some() || self.duration.is_some() || self.keys == Keys::EachOnce;
+        let is_empty = self.connections == 0 || self.pipeline == 0 || self.threads == 0 || self.addresses.is_empty();
+        if is_bounded && !is_empty { Ok(()) } else { Err(LoadError::Unbounded) }
+    }
+}
+
+/// What others see of a run, and say to it, while it goes on.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    answered: AtomicU64,
+}
+
+impl Control {
+    /// Ends the run: no more batches are sent.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run was told to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were answered so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    fn add_answered(&self, requests: u64) {
+        self.answered.fetch_add(requests, Ordering::Relaxed);
+    }
 }
 
 /// What came of a run.
@@ -164,11 +236,32 @@ pub struct Outcome {
     pub latencies: Latencies,
     /// Counts and longest latencies by time of the reply.
     pub timeline: Timeline,
-    /// A connection was closed by the server.
-    pub disconnected: bool,
+    /// Connections that were lost or refused; more than one only with [`OnLoss::Retry`].
+    pub lost: u64,
 }
 
 impl Outcome {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            elapsed: Duration::ZERO,
+            requests: 0,
+            missing: 0,
+            latencies: Latencies::new(),
+            timeline: Timeline::default(),
+            lost: 0,
+        }
+    }
+
+    /// Adds the replies of a batch that was sent at `sent` and came at `now`.
+    fn record(&mut self, sent: Instant, now: Instant, replies: u64, missing: u64) {
+        let latency = now.saturating_duration_since(sent);
+        self.requests += replies;
+        self.missing += missing;
+        self.latencies.record(latency, replies);
+        self.timeline.record(now.saturating_duration_since(self.start), latency, replies);
+    }
+
     /// Answered requests a second.
     pub fn throughput(&self) -> f64 {
         self.requests as f64 / self.elapsed.as_secs_f64()
@@ -177,42 +270,31 @@ impl Outcome {
 
 /// Runs `load` to its end.
 pub fn run(load: &Load, workload: &Workload) -> Result<Outcome, LoadError> {
-    run_until(load, workload, &AtomicBool::new(false))
+    run_until(load, workload, &Control::default())
 }
 
-/// Runs `load` until its end or until `stop` is raised.
-pub fn run_until(load: &Load, workload: &Workload, stop: &AtomicBool) -> Result<Outcome, LoadError> {
-    if !load.address.ip().is_loopback() {
-        return Err(LoadError::NotLoopback(load.address));
-    }
-    let bounded = load.count.is_some() || load.duration.is_some() || load.keys == Keys::EachOnce;
-    if !bounded || load.connections == 0 || load.pipeline == 0 || load.threads == 0 {
-        return Err(LoadError::Unbounded);
-    }
+/// Runs `load` until its end or until `control` stops it.
+pub fn run_until(load: &Load, workload: &Workload, control: &Control) -> Result<Outcome, LoadError> {
+    load.check()?;
     let threads = load.threads.min(load.connections);
     let workers = (0..threads)
         .map(|index| worker::Worker::connect(load, workload, index, threads))
         .collect::<Result<Vec<_>, _>>()?;
     let start = Instant::now();
     let outcomes: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = workers.into_iter().map(|worker| scope.spawn(move || worker.run(start, stop))).collect();
+        let running: Vec<_> =
+            workers.into_iter().map(|worker| scope.spawn(move || worker.run(start, control))).collect();
         running.into_iter().map(|thread| thread.join().expect("a load worker panicked")).collect()
     });
-    let mut whole: Option<Outcome> = None;
+    let mut whole = Outcome::new(start);
     for outcome in outcomes {
         let outcome = outcome?;
-        whole = Some(match whole {
-            None => outcome,
-            Some(mut whole) => {
-                whole.elapsed = whole.elapsed.max(outcome.elapsed);
-                whole.requests += outcome.requests;
-                whole.missing += outcome.missing;
-                whole.latencies.merge(&outcome.latencies);
-                whole.timeline.merge(&outcome.timeline);
-                whole.disconnected |= outcome.disconnected;
-                whole
-            }
-        });
+        whole.elapsed = whole.elapsed.max(outcome.elapsed);
+        whole.requests += outcome.requests;
+        whole.missing += outcome.missing;
+        whole.latencies.merge(&outcome.latencies);
+        whole.timeline.merge(&outcome.timeline);
+        whole.lost += outcome.lost;
     }
-    whole.ok_or(LoadError::Unbounded)
+    Ok(whole)
 }

@@ -1,5 +1,5 @@
 //! The contenders. Embedded engines share the trait [`Embedded`] and stand in [`ENGINES`]; servers are processes
-//! that speak the Redis protocol ([`server`]).
+//! ([`server`]) that speak the Redis protocol, or etcd's.
 //!
 //! Every contender gets its fair form: values uncompressed, a cache as large as the others' where the engine has
 //! one of its own, and the cheapest durable write that the engine documents.
@@ -15,6 +15,7 @@
 //!
 //! To add an engine: a file here that implements [`Embedded`] and has an `open`, and a line in [`ENGINES`].
 
+pub mod etcd_server;
 mod fjall;
 mod lmdb;
 mod redb;

@@ -5,6 +5,10 @@
 //! the median over the rounds; it is formed against the best *other* contender, so its own row says for the
 //! contender under test by how much it leads or trails. Differences can be negative; those have no ratio.
 
+mod goal;
+
+pub use goal::{Goal, Reach};
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -65,6 +69,7 @@ pub struct Report {
     name: String,
     notes: Vec<String>,
     metrics: Vec<Metric>,
+    goals: Vec<Goal>,
 }
 
 /// Runs `measure` for every contender in every round. The order turns by one each round, so that no contender
@@ -85,12 +90,17 @@ pub fn interleave<C, E>(
 impl Report {
     /// An empty report; `name` is its heading and the stem of its files.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), notes: Vec::new(), metrics: Vec::new() }
+        Self { name: name.to_owned(), notes: Vec::new(), metrics: Vec::new(), goals: Vec::new() }
     }
 
     /// Adds a line that stands above the table: sizes, durations, versions.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// Adds a goal, which stands in a table of its own where both of its sides were measured.
+    pub fn goal(&mut self, goal: Goal) {
+        self.goals.push(goal);
     }
 
     /// Adds a value.
@@ -110,10 +120,27 @@ impl Report {
         }
     }
 
+    fn series(&self, metric: &str, contender: &str) -> Option<&Series> {
+        let metric = self.metrics.iter().find(|candidate| candidate.name == metric)?;
+        metric.series.iter().find(|series| series.contender == contender)
+    }
+
     /// Median of a metric for a contender.
     pub fn median(&self, metric: &str, contender: &str) -> Option<f64> {
-        let metric = self.metrics.iter().find(|candidate| candidate.name == metric)?;
-        metric.series.iter().find(|series| series.contender == contender).and_then(Series::median)
+        self.series(metric, contender).and_then(Series::median)
+    }
+
+    /// Values of a metric for a contender.
+    pub fn values(&self, metric: &str, contender: &str) -> Vec<f64> {
+        self.series(metric, contender)
+            .map(|series| series.values.iter().map(|(_, value)| *value).collect())
+            .unwrap_or_default()
+    }
+
+    /// For each round, the contender's value divided by another one's.
+    pub fn ratios_to(&self, metric: &str, contender: &str, other: &str) -> Vec<f64> {
+        let sides = self.series(metric, contender).zip(self.series(metric, other));
+        sides.map(|(subject, other)| subject.ratios_to(other)).unwrap_or_default()
     }
 
     /// Median over the rounds of the contender's value divided by that of the best other contender.
@@ -150,6 +177,7 @@ impl Report {
                 );
             }
         }
+        out.push_str(&goal::table(self, &self.goals));
         out
     }
 
@@ -194,6 +222,14 @@ impl Series {
     fn median(&self) -> Option<f64> {
         median(self.sorted())
     }
+
+    fn ratios_to(&self, other: &Self) -> Vec<f64> {
+        let ratios = self.values.iter().filter_map(|(round, value)| {
+            let (_, other) = other.values.iter().find(|(other_round, _)| other_round == round)?;
+            (*other > 0.0 && *value >= 0.0).then(|| value / other)
+        });
+        ratios.collect()
+    }
 }
 
 impl Metric {
@@ -204,11 +240,7 @@ impl Metric {
             Better::Higher => medians.max_by(|left, right| left.1.total_cmp(&right.1)),
             Better::Lower => medians.min_by(|left, right| left.1.total_cmp(&right.1)),
         }?;
-        let ratios = subject.values.iter().filter_map(|(round, value)| {
-            let (_, other) = best.values.iter().find(|(other_round, _)| other_round == round)?;
-            (*other > 0.0 && *value >= 0.0).then(|| value / other)
-        });
-        median(ratios.collect())
+        median(subject.ratios_to(best))
     }
 }
 

@@ -4,12 +4,11 @@
     reason = "a test may panic; clippy exempts only functions marked as tests, not their helpers"
 )]
 
-use skink_benches::load::{Keys, Load, LoadError, run, run_until};
+use skink_benches::load::{Control, Keys, Load, LoadError, OnLoss, Wait, run, run_until};
 use skink_benches::workload::{Pick, Workload};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +25,10 @@ enum Behaviour {
     /// Closes a connection after this many requests.
     Closing(u32),
     Silent,
+    /// Answers WAIT with this many replicas, and stores a byte for each under `waits`.
+    Replicated(u32),
+    /// Refuses, but only for now.
+    NotLeading,
 }
 
 fn read_line(input: &mut impl BufRead) -> Option<usize> {
@@ -60,6 +63,11 @@ fn serve(stream: TcpStream, store: Store, behaviour: Behaviour) {
         let reply = match (behaviour, request.as_slice()) {
             (Behaviour::Silent, _) => continue,
             (Behaviour::Refusing, _) => b"-ERR not today\r\n".to_vec(),
+            (Behaviour::NotLeading, _) => b"-READONLY I don't lead\r\n".to_vec(),
+            (Behaviour::Replicated(replicas), [wait, count, _]) if wait == b"WAIT" && count == b"1" => {
+                store.entry(b"waits".to_vec()).or_default().push(1);
+                format!(":{replicas}\r\n").into_bytes()
+            }
             (_, [name, key, value]) if name == b"SET" => {
                 store.insert(key.clone(), value.clone());
                 b"+OK\r\n".to_vec()
@@ -151,13 +159,15 @@ fn time_and_the_stop_flag_end_a_run() {
     let outcome = run(&Load::updates(address).connections(2).duration(Duration::from_millis(200)), &workload).unwrap();
     assert!(outcome.requests > 0 && outcome.throughput() > 0.0);
     assert!((0.2..5.0).contains(&begin.elapsed().as_secs_f64()));
-    let stop = AtomicBool::new(false);
+    let control = Control::default();
     let endless = Load::updates(address).duration(Duration::from_secs(600));
     thread::scope(|scope| {
-        let running = scope.spawn(|| run_until(&endless, &workload, &stop));
+        let running = scope.spawn(|| run_until(&endless, &workload, &control));
         thread::sleep(Duration::from_millis(50));
-        stop.store(true, Ordering::Relaxed);
-        assert!(running.join().unwrap().unwrap().elapsed < Duration::from_secs(60));
+        control.stop();
+        let outcome = running.join().unwrap().unwrap();
+        assert!(outcome.elapsed < Duration::from_secs(60));
+        assert_eq!(control.answered(), outcome.requests, "what is seen from outside");
     });
 }
 
@@ -174,9 +184,85 @@ fn a_closed_connection_ends_the_run_only_where_it_is_expected() {
     let workload = Workload::new(10, 64, 5);
     let load = Load::updates(address).count(1_000);
     assert!(matches!(run(&load, &workload), Err(LoadError::Io(_))));
-    let outcome = run(&Load { expect_disconnect: true, ..load }, &workload).unwrap();
-    assert!(outcome.disconnected);
-    assert_eq!(outcome.requests, 20);
+    let outcome = run(&Load { on_loss: OnLoss::End, ..load }, &workload).unwrap();
+    assert_eq!((outcome.lost, outcome.requests), (1, 20));
+}
+
+#[test]
+fn waits_stand_behind_each_write_or_each_batch() {
+    for (wait, waits) in [(Wait::AfterEach, 20), (Wait::AfterBatch, 4)] {
+        let (address, store) = server(Behaviour::Replicated(1));
+        let load = Load { wait, ..Load::updates(address).connections(2).pipeline(5).count(20) };
+        let outcome = run(&load, &Workload::new(10, 64, 5)).unwrap();
+        assert_eq!((outcome.requests, outcome.latencies.count()), (20, 20), "WAIT is no request of its own");
+        assert_eq!(store.lock().unwrap()[&b"waits"[..]].len(), waits);
+    }
+}
+
+#[test]
+fn a_write_that_no_replica_has_does_not_count() {
+    let (address, _) = server(Behaviour::Replicated(0));
+    let load = Load { wait: Wait::AfterEach, ..Load::updates(address).count(5) };
+    for on_loss in [OnLoss::Fail, OnLoss::Retry] {
+        let outcome = run(&Load { on_loss, ..load.clone() }, &Workload::new(10, 64, 5));
+        assert!(matches!(outcome, Err(LoadError::Refused(_))), "{outcome:?}");
+    }
+}
+
+#[test]
+fn connections_are_spread_over_all_servers() {
+    let (first, second) = (server(Behaviour::Honest), server(Behaviour::Honest));
+    let workload = Workload::new(400, 64, 5);
+    for threads in [1, 2] {
+        let load = Load { threads, ..Load::fill(first.0) }.connections(4).pipeline(10).over(vec![first.0, second.0]);
+        assert_eq!(run(&load, &workload).unwrap().requests, 400);
+        let mut stored = 0;
+        for (_, store) in [&first, &second] {
+            let mut store = store.lock().unwrap();
+            assert!(store.len() >= 10, "{} keys on a server with half of the connections", store.len());
+            stored += store.drain().count();
+        }
+        assert_eq!(stored, 400);
+    }
+}
+
+#[test]
+fn clients_whose_server_is_gone_go_on_at_the_next_one() {
+    let (closing, honest) = (server(Behaviour::Closing(20)).0, server(Behaviour::Honest).0);
+    let workload = Workload::new(10, 64, 5);
+    let load = Load { on_loss: OnLoss::Retry, ..Load::updates(closing) }.count(1_000);
+    let several = load.clone().connections(4).over(vec![closing, honest]);
+    let outcome = run(&several, &workload).unwrap();
+    assert_eq!((outcome.lost, outcome.requests), (2, 998), "half of them lose their connection, with a request each");
+    // Nobody listens on port 1: the client goes on once more.
+    let one = load.over(vec![closing, "127.0.0.1:1".parse().unwrap(), honest]);
+    let outcome = run(&one, &workload).unwrap();
+    assert_eq!((outcome.lost, outcome.requests), (2, 999));
+}
+
+#[test]
+fn only_a_refusal_for_now_is_tried_elsewhere() {
+    let (following, honest) = (server(Behaviour::NotLeading).0, server(Behaviour::Honest).0);
+    let workload = Workload::new(10, 64, 5);
+    let load = Load { on_loss: OnLoss::Retry, ..Load::updates(following) }.count(50).over(vec![following, honest]);
+    let outcome = run(&load, &workload).unwrap();
+    assert_eq!((outcome.lost, outcome.requests), (1, 49));
+    let outcome = run(&Load { on_loss: OnLoss::Fail, ..load.clone() }, &workload);
+    assert!(matches!(outcome, Err(LoadError::Refused(_))), "{outcome:?}");
+    let refusing = server(Behaviour::Refusing).0;
+    let outcome = run(&load.over(vec![refusing, honest]), &workload);
+    assert!(matches!(outcome, Err(LoadError::Refused(_))), "{outcome:?}");
+}
+
+#[test]
+fn a_run_by_time_ends_though_no_server_is_left() {
+    let closing = server(Behaviour::Closing(5)).0;
+    let load = Load { on_loss: OnLoss::Retry, ..Load::updates(closing) }.duration(Duration::from_millis(300));
+    // After each five requests the connection is closed, and made again after a pause.
+    let outcome = run(&load.over(vec![closing, "127.0.0.1:1".parse().unwrap()]), &Workload::new(10, 64, 5)).unwrap();
+    assert!(outcome.lost >= 2 && outcome.requests >= 5, "{outcome:?}");
+    let gap = outcome.timeline.longest_gap(Duration::ZERO..outcome.elapsed);
+    assert!(outcome.requests < 10 || gap >= Duration::from_millis(8), "two pauses of 5 ms, seen as {gap:?}");
 }
 
 #[test]

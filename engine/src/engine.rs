@@ -5,7 +5,9 @@
 //! ```
 //!
 //! It has no threads: whoever uses it calls [`Engine::execute`] from as many as it likes, [`Engine::cut`] when no
-//! command is in flight, and [`Engine::checkpoint`] and [`Engine::maintain`] from one in the background.
+//! command is in flight, and [`Engine::checkpoint`] and [`Engine::maintain`] from one in the background. Replicas that
+//! are far behind take another one's checkpoint: [`Engine::newest_checkpoint`] there, [`Engine::begin_incoming`] and
+//! [`Engine::install`] here.
 
 mod backup;
 mod checkpoint;
@@ -177,6 +179,11 @@ impl Engine {
     /// Where each segment stands.
     pub fn segment_cuts(&self) -> Vec<SegmentCut> {
         self.segments.iter().map(Segment::cut).collect()
+    }
+
+    /// The same, for a cut: what lies below never changes from now on (S1). Under `layout`, while no command is in flight.
+    fn freeze(&self) -> Vec<SegmentCut> {
+        self.segments.iter().map(Segment::freeze).collect()
     }
 
     /// Instance of the last durable checkpoint.

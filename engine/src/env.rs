@@ -10,7 +10,7 @@ pub mod sim;
 
 pub use real::{RealDisk, SystemClock};
 
-use map::{AppendMap, PrivateBytes};
+use map::{Appender, PrivateBytes};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ pub trait DiskFile: Send + Sync {
     /// Cuts the file to this length.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Maps the file to append to, with `tail` as the end of what is in it, reserving `capacity` bytes of addresses.
-    fn map_append(self: Arc<Self>, capacity: u64, tail: u64) -> io::Result<AppendMap>;
+    fn map_append(self: Arc<Self>, capacity: u64, tail: u64) -> io::Result<Appender>;
     /// Maps the whole file so that changes stay in memory.
     fn map_private(&self) -> io::Result<PrivateBytes>;
 }

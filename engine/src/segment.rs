@@ -1,8 +1,9 @@
 //! Segments: one part of the state each, by hash of the key.
 //!
-//! A segment is one append-only file of [records](record) and an index over it. What belongs to one
-//! generation of the file stands in [`installed::Installed`]; a [`Segment`] adds the lock, the counters that a
-//! cut reads without the lock, and the way from *waiting* (its file lies there, nothing was read) to *installed*.
+//! A segment is one file of [records](record), of which what a cut names never changes, and an index over it. What
+//! belongs to one generation of the file stands in [`installed::Installed`]; a [`Segment`] adds the lock, the
+//! counters that a cut reads without the lock, and the way from *waiting* (its file lies there, nothing was read) to
+//! *installed*.
 //!
 //! ```text
 //! waiting --install: map, check, index the tail--> installed --compact, flush--> the next generation
@@ -12,6 +13,7 @@
 mod check;
 mod compaction;
 mod delta;
+mod file;
 mod image;
 mod install;
 mod installed;
@@ -30,15 +32,16 @@ pub(crate) fn content_digest(key: &[u8], content: &Content<'_>, key_hash: u64) -
 
 pub(crate) use check::{check_image_file, check_segment_file, too_short};
 pub(crate) use compaction::{Replaced, compact};
+pub(crate) use file::SegmentFile;
 #[cfg(feature = "testing")]
 pub(crate) use image::Image;
 pub(crate) use install::Place;
-pub(crate) use installed::{ImageAt, Installed, SegmentFile};
+pub(crate) use installed::Installed;
 pub(crate) use record::{Content, Kind, Record, record_len};
 pub(crate) use refresh::refresh;
 
 use crate::error::Fault;
-use crate::key::{Generation, SegmentId};
+use crate::key::{Generation, KeyHash, SegmentId};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -54,6 +57,31 @@ pub struct Totals {
     pub expiring_records: u64,
     /// Sum over live records of what identifies their content, in any order; equal on all replicas.
     pub digest: u64,
+}
+
+impl Totals {
+    /// What one version adds.
+    #[inline]
+    fn of(head: &record::Head, hash: KeyHash) -> Totals {
+        match head.kind {
+            Kind::Tombstone => Totals::default(),
+            Kind::Put => Totals {
+                live_records: 1,
+                live_bytes: head.record_len.into(),
+                expiring_records: u64::from(head.expires_at_ms != 0),
+                digest: head.content_digest(hash.get()),
+            },
+        }
+    }
+
+    /// One version goes, another one comes.
+    #[inline]
+    fn replace(&mut self, old: &Totals, new: &Totals) {
+        self.live_records = self.live_records - old.live_records + new.live_records;
+        self.live_bytes = self.live_bytes - old.live_bytes + new.live_bytes;
+        self.expiring_records = self.expiring_records - old.expiring_records + new.expiring_records;
+        self.digest = self.digest.wrapping_sub(old.digest).wrapping_add(new.digest);
+    }
 }
 
 /// One segment's part of a cut: a generation of its file, a length of it, and what is in that length.
@@ -89,6 +117,8 @@ pub(crate) struct Segment {
     live_bytes: AtomicU64,
     expiring_records: AtomicU64,
     digest: AtomicU64,
+    /// Bytes of the present generation below never change: a cut names them (S1).
+    frozen: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -103,6 +133,7 @@ impl Segment {
             live_bytes: AtomicU64::default(),
             expiring_records: AtomicU64::default(),
             digest: AtomicU64::default(),
+            frozen: AtomicU64::new(cut.length),
             state: Mutex::new(State { phase: Phase::Waiting(cut), retired: Vec::new() }),
         };
         segment.publish(&cut);
@@ -137,6 +168,14 @@ impl Segment {
         }
     }
 
+    /// Where it stands, to be named by a cut: what lies below never changes from now on (S1). No command may be in
+    /// flight, and no other generation be put in place.
+    pub fn freeze(&self) -> SegmentCut {
+        let cut = self.cut();
+        self.frozen.store(cut.length, Ordering::Release);
+        cut
+    }
+
     /// Whether commands can be executed on it at once.
     pub fn is_installed(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Installed(_))
@@ -153,14 +192,14 @@ impl Segment {
             let installed = install::install(place, self.id, cut)?;
             state.phase = Phase::Installed(Box::new(installed));
         }
-        Ok(Guard { segment: self, state })
+        Ok(Guard { segment: self, state, is_changed: false })
     }
 
     /// Locks it only if it is installed: what waits has nothing to compact, to refresh or to verify in memory.
     pub fn lock_installed(&self) -> Option<Guard<'_>> {
         let state = self.state.lock();
         // Not `then_some`: a guard of a waiting segment must not even be made.
-        matches!(state.phase, Phase::Installed(_)).then(|| Guard { segment: self, state })
+        matches!(state.phase, Phase::Installed(_)).then(|| Guard { segment: self, state, is_changed: false })
     }
 
     /// Locks it as it is, to put another state in its place.
@@ -203,6 +242,8 @@ impl Held<'_> {
     pub fn wait_at(&mut self, cut: SegmentCut, keep_old: bool) -> Option<Box<Installed>> {
         let old = std::mem::replace(&mut self.state.phase, Phase::Waiting(cut));
         self.segment.publish(&cut);
+        // A checkpoint names all of it.
+        self.segment.frozen.store(cut.length, Ordering::Release);
         match old {
             Phase::Installed(old) if keep_old => {
                 self.state.retired.push(*old);
@@ -218,6 +259,8 @@ impl Held<'_> {
 pub(crate) struct Guard<'s> {
     segment: &'s Segment,
     state: MutexGuard<'s, State>,
+    /// Whether somebody could have changed what the counters say.
+    is_changed: bool,
 }
 
 impl Guard<'_> {
@@ -238,10 +281,21 @@ impl Guard<'_> {
     /// The present generation, to change.
     #[inline]
     pub fn installed_mut(&mut self) -> &mut Installed {
+        self.is_changed = true;
         match &mut self.state.phase {
             Phase::Installed(installed) => installed,
             Phase::Waiting(_) => unreachable!("a guard is of an installed segment"),
         }
+    }
+
+    /// Writes a version, for which room was [reserved](Installed::reserve).
+    ///
+    /// # Errors
+    /// Only damage of the version that it replaces.
+    #[inline]
+    pub fn append(&mut self, hash: KeyHash, key: &[u8], content: &Content<'_>) -> Result<(), Fault> {
+        let frozen = self.segment.frozen.load(Ordering::Acquire);
+        self.installed_mut().append(hash, key, content, frozen)
     }
 
     /// The generation with this number, if it is the present one or pinned.
@@ -252,10 +306,14 @@ impl Guard<'_> {
         self.state.retired.iter_mut().find(|retired| retired.generation() == generation)
     }
 
-    /// Puts another generation in place; keeps the old one readable where a cut is pinned, else gives it back, to be
+    /// Puts another generation, or another index of the present one, in place; keeps the old one readable where a cut is pinned, else gives it back, to be
     /// dropped when no lock is held.
     pub fn replace(&mut self, new: Installed, keep_old: bool) -> Option<Installed> {
         let old = std::mem::replace(self.installed_mut(), new);
+        if self.installed().generation() != old.generation() {
+            // No cut names a new generation yet.
+            self.segment.frozen.store(0, Ordering::Release);
+        }
         if keep_old {
             self.state.retired.push(old);
             return None;
@@ -267,11 +325,8 @@ impl Guard<'_> {
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let cut = self.installed().cut();
-        if self.segment.length.load(Ordering::Relaxed) != cut.length
-            || self.segment.generation.load(Ordering::Relaxed) != cut.generation.0
-        {
-            self.segment.publish(&cut);
+        if self.is_changed {
+            self.segment.publish(&self.installed().cut());
         }
     }
 }

@@ -160,6 +160,8 @@ fn execute(engine: &Engine, commands: &[Command], first: u64) -> u64 {
         let context = Context { revision, now_ms: TIME_MS + instance, max_value_len };
         let reply = engine.execute(command, context).unwrap();
         assert!(!matches!(reply, Reply::Failed(_)), "{command:?}: {reply:?}");
+        // A cut names each version, so that none takes the place of the one before.
+        engine.cut(Instance::new(instance).unwrap(), TIME_MS + instance, LogPosition::new(0), Vec::new(), Vec::new());
     }
     first + commands.len() as u64
 }

@@ -4,6 +4,7 @@ mod disk;
 mod payload;
 mod protocol;
 mod statement;
+mod transport;
 
 /// A target: what it is called, what it does, and inputs to start from.
 pub struct Target {
@@ -16,7 +17,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 9] = [
+pub static TARGETS: [Target; 11] = [
     Target { name: "resp_request", run: protocol::resp_request, seeds: protocol::request_seeds },
     Target { name: "redis_command", run: protocol::redis_command, seeds: protocol::command_seeds },
     Target { name: "statement", run: statement::statement, seeds: statement::seeds },
@@ -25,6 +26,8 @@ pub static TARGETS: [Target; 9] = [
     Target { name: "segment", run: disk::segment, seeds: disk::segment_seeds },
     Target { name: "image", run: disk::image, seeds: disk::image_seeds },
     Target { name: "frame_head", run: disk::frame_head, seeds: disk::frame_head_seeds },
+    Target { name: "transport_frames", run: transport::frames, seeds: transport::frame_seeds },
+    Target { name: "transport_handshake", run: transport::handshake, seeds: transport::handshake_seeds },
     Target { name: "log", run: disk::log, seeds: disk::log_seeds },
 ];
 

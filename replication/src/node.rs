@@ -30,7 +30,7 @@ pub use start::{Membership, OrderingFacts};
 
 use crate::batch::{BatchEncoder, LocalBatch, Refusal};
 use crate::header::{BatchId, Digests};
-use crate::paxos::{self, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
+use crate::paxos::{self, Ballot, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
 use crate::replica::BatchReply;
 use batches::OwnBatches;
 use bytes::Bytes;
@@ -56,7 +56,7 @@ const SMALL_PAYLOAD: usize = 16 << 10;
 /// Ticks for a payload to come by itself before it is asked for.
 const PAYLOAD_GRACE: u64 = 3;
 /// Ticks after which a batch is proposed again that is not answered.
-const REPEAT: u64 = 50;
+const REPEAT: u64 = 30;
 
 /// How a node works.
 #[derive(Debug, Clone)]
@@ -98,6 +98,8 @@ pub struct Node {
     sessions: BTreeMap<ReplicaId, SessionNumber>,
     /// Ticks since the start.
     now: u64,
+    /// The ballot in which everything was proposed that has no answer: in another one, some of it may have no place.
+    proposed_in: Ballot,
     /// A request waited too long. Until this read has its index, others are refused at once.
     down: Option<ReadId>,
     outputs: Vec<Output>,
@@ -122,7 +124,7 @@ impl Node {
         }
         self.tick_status();
         self.tick_checkpoints();
-        self.tick_transfers()?;
+        self.tick_transfers();
         self.is_stirred = true;
         Ok(())
     }
@@ -244,6 +246,7 @@ impl Node {
     /// # Errors
     /// Faults of the disk, and a state that is not that of the others: stop.
     pub fn end_cycle(&mut self) -> Result<(), Fault> {
+        self.install_arrived()?;
         self.perform_all()?;
         self.execute_ready()?;
         self.pass_reads();
@@ -269,12 +272,19 @@ impl Node {
         loop {
             let effects = self.protocol.take_effects();
             if effects.is_empty() {
-                return Ok(());
+                break;
             }
             for effect in effects {
                 self.perform(effect)?;
             }
         }
+        if self.protocol.promise() != self.proposed_in {
+            self.proposed_in = self.protocol.promise();
+            // What has a place in another ballot may have lost it.
+            self.inbox.clear();
+            self.propose_all();
+        }
+        Ok(())
     }
 
     fn perform(&mut self, effect: Effect) -> Result<(), Fault> {
@@ -311,11 +321,10 @@ impl Node {
     }
 
     fn leadership_changed(&mut self, leadership: Leadership) {
-        self.inbox.clear();
         for read in self.reads.forget_indexes() {
             self.protocol.handle(Event::ReadArrived { read });
         }
-        if matches!(leadership, Leadership::Leads | Leadership::Follows(_)) {
+        if leadership == Leadership::Leads {
             self.propose_all();
         }
         self.outputs.push(Output::LeadershipChanged(leadership));
@@ -349,12 +358,14 @@ impl Node {
     /// Asks a peer for what is missing here, unless it is on its way.
     fn ask(&mut self, peer: ReplicaId, request: Request) -> Result<(), Fault> {
         match request {
-            Request::Payload { id, .. } => {
+            Request::Payload { id, instance } => {
                 if self.store_payload(id)? {
                     return Ok(());
                 }
                 let since = self.payloads.want(id, self.now);
-                if self.now.saturating_sub(since) < PAYLOAD_GRACE {
+                // What was decided long ago comes only if it is asked for.
+                let is_fresh = instance > self.protocol.decided();
+                if is_fresh && self.now.saturating_sub(since) < PAYLOAD_GRACE {
                     return Ok(());
                 }
             }

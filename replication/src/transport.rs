@@ -28,6 +28,8 @@ mod discovery;
 mod event;
 mod forming;
 mod frame;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 mod handshake;
 mod host;
 mod listener;
@@ -149,8 +151,8 @@ impl Transport {
         self.host.blob = blob;
     }
 
-    /// Dials a peer once, so that each tells the other about itself. While that is under way, nothing more is done. What comes of
-    /// it is `Discovered` or `Trouble`.
+    /// Dials a peer once, so that each tells the other about itself, unless that is under way. What comes of it is `Discovered`, or
+    /// `Trouble` where that is news; of a peer that has no address, nothing.
     pub fn discover(&mut self, peer: ReplicaId) {
         if self.peers.contains_key(&peer) && !self.discoveries.contains_key(&peer) {
             self.discoveries.insert(peer, Discovery::Wanted);
@@ -159,7 +161,7 @@ impl Transport {
     }
 
     /// Dials and accepts sessions from now on, with those that have the same agreement.
-    /// `incarnation` is what this replica's disk is known by.
+    /// `incarnation` is what this replica's disk is known by. Sessions that are open stay open.
     pub fn open_sessions(&mut self, agreement: Agreement, incarnation: u64) {
         self.host.agreed = Some(Agreed { agreement, incarnation });
     }

@@ -1,4 +1,4 @@
-//! Payloads and ordering frames as version 1 has them, byte for byte.
+//! Payloads, ordering frames and the handshake between replicas as version 1 has them, byte for byte.
 //!
 //! After a deliberate change, `SKINK_REGENERATE_GOLDEN=1 cargo test --workspace --test golden written` writes the
 //! fixtures anew. Of what is compressed only the reading is tested: another version of zstd may compress otherwise.
@@ -13,6 +13,7 @@ use skink_engine::position::{Instance, LogPosition, Revision};
 use skink_replication::batch::{BatchEncoder, LocalCommand, decode};
 use skink_replication::header::{BatchId, Content, Digests, Header};
 use skink_replication::order::Cycle;
+use skink_replication::transport::fuzzing;
 use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -129,4 +130,17 @@ fn an_ordering_frame_is_written_and_read_as_ever() {
     let golden = fixture("ordering-frame.bin", &body);
     assert_eq!(postcard::from_bytes::<Cycle>(&golden).unwrap(), cycle);
     assert_eq!(body, golden);
+}
+
+#[test]
+fn a_handshake_is_written_and_read_as_ever() {
+    let [hello, challenge, claim, welcome] = fuzzing::conversation();
+    let messages = [&hello, &challenge, &claim, &welcome, &fuzzing::refusal("a reason")];
+    let frames: Vec<u8> = messages.iter().flat_map(|message| fuzzing::frame(message)).collect();
+    let golden = fixture("transport-handshake.bin", &frames);
+    assert_eq!(frames, golden);
+    let frame_len = |start: usize| 8 + u32::from_le_bytes(golden[start..start + 4].try_into().unwrap()) as usize;
+    let (first, second) = (frame_len(0), frame_len(frame_len(0)));
+    let third = first + second;
+    assert!(fuzzing::is_taken(&golden[8..first], &golden[third + 8..third + frame_len(third)]));
 }

@@ -50,6 +50,9 @@ fn summary(folder: &Path, found: &VerifyReport, elapsed: Duration) -> String {
     if found.torn > 0 {
         lines.push(("torn last write", format!("{}, never acknowledged; no damage", bytes(found.torn))));
     }
+    if found.incoming > 0 {
+        lines.push(("checkpoint being received", format!("{}, not in use; no damage", bytes(found.incoming))));
+    }
     let result = match found.damage.len() {
         0 => "clean: every checksum holds".to_string(),
         1 => "DAMAGED in 1 place".to_string(),
@@ -95,9 +98,10 @@ mod tests {
         assert!(text.starts_with("verified d in 1.5 s\n"), "{text}");
         assert!(text.contains("2 (3.0 MiB)") && text.contains("clean") && !text.contains("torn"), "{text}");
         let fault = Fault::corrupt(Path::new("f"), 8, "the checksum is wrong");
-        let damaged = VerifyReport { torn: 9, damage: vec![fault], ..VerifyReport::default() };
+        let damaged = VerifyReport { torn: 9, incoming: 2048, damage: vec![fault], ..VerifyReport::default() };
         let text = summary(Path::new("d"), &damaged, Duration::ZERO);
         assert!(text.contains("DAMAGED in 1 place") && text.contains("9 bytes, never acknowledged"), "{text}");
+        assert!(text.contains("2.0 KiB, not in use"), "{text}");
     }
 
     #[test]

@@ -16,7 +16,7 @@
 use clap::Parser;
 use skink_benches::cli::{Common, Servers};
 use skink_benches::figures::{device_written_bytes, written_bytes};
-use skink_benches::load::{self, Load, Timeline};
+use skink_benches::load::{self, Control, Load, Timeline};
 use skink_benches::peers::redis_server;
 use skink_benches::peers::server::{Server, ServerError};
 use skink_benches::report::{Measurement, Report, interleave};
@@ -24,7 +24,6 @@ use skink_benches::workload::Workload;
 use std::error::Error;
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -131,11 +130,11 @@ impl Contender {
             .first_version((2 * round as u64 + 1) << 40)
             .duration(LONGEST_ROUND);
         let stretch = arguments.common.stretch();
-        let stop = AtomicBool::new(false);
+        let control = Control::default();
         let (outcome, windows) = thread::scope(|scope| {
-            let running = scope.spawn(|| load::run_until(&load, workload, &stop));
+            let running = scope.spawn(|| load::run_until(&load, workload, &control));
             let windows = self.windows(stretch);
-            stop.store(true, Ordering::Relaxed);
+            control.stop();
             (running.join().expect("the load generator panicked"), windows)
         });
         let (outcome, (start, windows)) = (outcome?, windows?);

@@ -12,7 +12,7 @@
 use clap::Parser;
 use skink_benches::child::{self, Subject, Task};
 use skink_benches::cli::{Common, Engines, Servers};
-use skink_benches::load::{self, Load, Outcome};
+use skink_benches::load::{self, Load, OnLoss, Outcome};
 use skink_benches::peers::redis_server;
 use skink_benches::peers::server::{Server, ServerCommand, ServerError};
 use skink_benches::report::{Measurement, Report, interleave};
@@ -157,7 +157,7 @@ fn restart_server(
 ) -> Result<(Duration, Duration, Outcome), Box<dyn Error>> {
     let mut server = command.spawn(folder)?;
     let clean = await_value(&mut server, setting.workload, number)?;
-    let load = Load { expect_disconnect: true, ..Load::updates(server.address()) }
+    let load = Load { on_loss: OnLoss::End, ..Load::updates(server.address()) }
         .connections(CLIENTS)
         .first_version(stretch << 40)
         // The kill ends it; this is the bound in case the kill fails.

@@ -1,6 +1,6 @@
 //! One connection: a batch out, its replies in.
 
-use super::LoadError;
+use super::{LoadError, Wait};
 use crate::resp::{self, Reply};
 use crate::workload::{KEY_BYTES, Workload};
 use std::collections::VecDeque;
@@ -8,17 +8,28 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+/// `WAIT 1` with a limit of 10 s: well beyond every latency, so that its end without a replica is a refusal.
+const WAIT_REQUEST: &[u8] = b"*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$5\r\n10000\r\n";
+
 /// What a request's reply must be.
 #[derive(Debug, Clone, Copy)]
 enum Expected {
     Written,
-    Value { number: u64 },
+    /// Counts only with the WAIT behind it.
+    WrittenHere,
+    /// The number of replicas that have the writes before it.
+    Replicated {
+        writes: u64,
+    },
+    Value {
+        number: u64,
+    },
 }
 
 /// What a readable socket brought.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Progress {
-    /// Replies that came.
+    /// Requests that were answered; those that WAIT answers count with its reply.
     pub replies: u64,
     /// Reads among them that found no value.
     pub missing: u64,
@@ -35,6 +46,8 @@ pub(super) struct Connection {
     /// Start of a reply whose end hasn't come yet.
     partial: Vec<u8>,
     expected: VecDeque<Expected>,
+    /// Writes since the last WAIT, if there is to be one.
+    unreplicated: u64,
     batch_sent: Instant,
     set_prefix: Vec<u8>,
     get_prefix: Vec<u8>,
@@ -54,6 +67,7 @@ impl Connection {
             written: 0,
             partial: Vec::new(),
             expected: VecDeque::new(),
+            unreplicated: 0,
             batch_sent: Instant::now(),
             set_prefix: format!("*3\r\n$3\r\nSET\r\n${KEY_BYTES}\r\n").into_bytes(),
             get_prefix: format!("*2\r\n$3\r\nGET\r\n${KEY_BYTES}\r\n").into_bytes(),
@@ -65,13 +79,30 @@ impl Connection {
         &self.stream
     }
 
-    pub fn append_set(&mut self, workload: &Workload, number: u64, version: u64) {
+    pub fn append_set(&mut self, workload: &Workload, number: u64, version: u64, wait: Wait) {
         self.out.extend_from_slice(&self.set_prefix);
         self.out.extend_from_slice(&workload.key(number));
         self.out.extend_from_slice(&self.value_prefix);
         workload.append_value(number, version, &mut self.out);
         self.out.extend_from_slice(b"\r\n");
-        self.expected.push_back(Expected::Written);
+        if wait == Wait::Never {
+            self.expected.push_back(Expected::Written);
+            return;
+        }
+        self.expected.push_back(Expected::WrittenHere);
+        self.unreplicated += 1;
+        if wait == Wait::AfterEach {
+            self.append_wait();
+        }
+    }
+
+    /// Lets the writes before it count when a replica has them; does nothing where there are none.
+    pub fn append_wait(&mut self) {
+        if self.unreplicated > 0 {
+            self.out.extend_from_slice(WAIT_REQUEST);
+            self.expected.push_back(Expected::Replicated { writes: self.unreplicated });
+            self.unreplicated = 0;
+        }
     }
 
     pub fn append_get(&mut self, workload: &Workload, number: u64) {
@@ -148,18 +179,26 @@ fn take_replies(
     let mut consumed = 0;
     while let Some((reply, length)) = resp::parse_reply(&input[consumed..])? {
         consumed += length;
-        match (expected.pop_front(), reply) {
-            (Some(Expected::Written), Reply::Simple(_)) => {}
-            (Some(Expected::Value { .. }), Reply::Null) => progress.missing += 1,
+        progress.replies += match (expected.pop_front(), reply) {
+            (Some(Expected::Written), Reply::Simple(_)) => 1,
+            (Some(Expected::WrittenHere), Reply::Simple(_)) => 0,
+            (Some(Expected::Replicated { .. }), Reply::Integer(0)) => {
+                return Err(LoadError::Refused("WAIT: no replica has the write".to_owned()));
+            }
+            (Some(Expected::Replicated { writes }), Reply::Integer(_)) => writes,
+            (Some(Expected::Value { .. }), Reply::Null) => {
+                progress.missing += 1;
+                1
+            }
             (Some(Expected::Value { number }), Reply::Bulk(value)) => {
                 workload.check_header(number, value).ok_or(LoadError::WrongValue(number))?;
+                1
             }
             (Some(_), Reply::Error(text)) => {
                 return Err(LoadError::Refused(String::from_utf8_lossy(text).into_owned()));
             }
             (request, reply) => return Err(LoadError::Unexpected(format!("{reply:?} to {request:?}"))),
-        }
-        progress.replies += 1;
+        };
     }
     Ok(consumed)
 }

@@ -57,6 +57,17 @@ impl Timeline {
     pub fn longest(&self, window: Range<Duration>) -> Duration {
         self.window(&window).iter().map(|slot| slot.longest).max().unwrap_or_default()
     }
+
+    /// The longest time within `window` without any reply, as precise as a slot.
+    pub fn longest_gap(&self, window: Range<Duration>) -> Duration {
+        let (mut longest, mut current) = (0u32, 0u32);
+        for index in slot_index(window.start)..slot_index(window.end) {
+            let is_empty = self.slots.get(index).is_none_or(|slot| slot.replies == 0);
+            current = if is_empty { current + 1 } else { 0 };
+            longest = longest.max(current);
+        }
+        SLOT * longest
+    }
 }
 
 fn slot_index(at: Duration) -> usize {
@@ -81,5 +92,18 @@ mod tests {
         assert_eq!(timeline.longest(ms(30)..ms(1000)), ms(30));
         assert_eq!(timeline.longest(ms(500)..ms(1000)), Duration::ZERO);
         assert!((timeline.throughput(ms(0)..ms(100)) - 110.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_gap_is_a_time_without_replies() {
+        let ms = Duration::from_millis;
+        let mut timeline = Timeline::default();
+        for at in [0, 1, 2, 50, 51, 80] {
+            timeline.record(ms(at), ms(1), 1);
+        }
+        assert_eq!(timeline.longest_gap(ms(0)..ms(81)), ms(47), "from 3 to 49");
+        assert_eq!(timeline.longest_gap(ms(10)..ms(51)), ms(40), "a window cuts it");
+        assert_eq!(timeline.longest_gap(ms(60)..ms(200)), ms(119), "nothing came after 80");
+        assert_eq!(timeline.longest_gap(ms(0)..ms(3)), Duration::ZERO);
     }
 }

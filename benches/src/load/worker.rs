@@ -1,32 +1,52 @@
 //! One thread of the generator: its connections, its epoll, its share of the keys and of the count.
+//!
+//! ```text
+//!  connected ── batch sent ── replies in ── next batch …
+//!      ▲  └── lost or refused ── waits for its turn in `retries` ──┐      (with OnLoss::Retry)
+//!      └──────────── at the next address ◄────────────────────────┘
+//! ```
 
 use super::connection::Connection;
-use super::{Keys, Load, LoadError, Outcome, Timeline};
-use crate::histogram::Latencies;
+use super::{Control, Keys, Load, LoadError, OnLoss, Outcome, Wait};
 use crate::workload::{Picker, Random, Workload};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bytes of a read; a pipeline of 16 values of 1 KiB fits four times.
 const CHUNK_BYTES: usize = 64 << 10;
 /// How long epoll sleeps at most, so that an ended or stalled run is noticed.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const TICK: Duration = Duration::from_millis(50);
+/// How long a client that was lost or refused waits before it goes on.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// What a server says at the start of a refusal that won't last: it is no leader, has none, or isn't ready.
+const PASSING_REFUSALS: [&str; 6] = ["READONLY", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS"];
 
 pub(super) struct Worker<'a> {
     load: &'a Load,
     workload: &'a Workload,
     epoll: OwnedFd,
-    connections: Vec<Connection>,
+    clients: Vec<Client>,
+    /// When which clients go on; the pause is the same for all, so the first is the next.
+    retries: VecDeque<(Instant, usize)>,
     picker: Picker,
     reads: Random,
     remaining: Option<u64>,
     next_version: u64,
     version_step: u64,
+}
+
+/// One closed loop.
+struct Client {
+    /// Index of its server.
+    at: usize,
+    /// None while it waits for a retry.
+    connection: Option<Connection>,
 }
 
 impl<'a> Worker<'a> {
@@ -35,13 +55,9 @@ impl<'a> Worker<'a> {
         let (index_u64, workers_u64) = (index as u64, workers as u64);
         let share_of = |total: u64| total / workers_u64 + u64::from(index_u64 < total % workers_u64);
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
-        let mut connections = Vec::new();
-        for slot in 0..share_of(load.connections as u64) {
-            let connection = Connection::connect(load.address, workload.value_bytes(), load.patience)?;
-            epoll::add(&epoll, connection.stream(), EventData::new_u64(slot), EventFlags::IN)
-                .map_err(io::Error::from)?;
-            connections.push(connection);
-        }
+        let clients = (0..share_of(load.connections as u64) as usize)
+            .map(|slot| Client { at: (index + slot * workers) % load.addresses.len(), connection: None })
+            .collect();
         let picker = match load.keys {
             Keys::EachOnce => {
                 let start = index_u64 * workload.keys() / workers_u64;
@@ -50,45 +66,52 @@ impl<'a> Worker<'a> {
             Keys::Random(pick) => Picker::new(pick, workload, load.first_version.wrapping_mul(1024) + index_u64),
         };
         let once = load.keys == Keys::EachOnce;
-        Ok(Self {
+        let mut worker = Self {
             load,
             workload,
             epoll,
-            connections,
+            clients,
+            retries: VecDeque::new(),
             picker,
             reads: Random::new(index_u64 ^ 0x7265_6164),
             remaining: load.count.map(share_of),
             // Workers interleave their versions; of keys that are written once there is only one.
             next_version: if once { load.first_version } else { load.first_version + index_u64 },
             version_step: if once { 0 } else { workers_u64 },
-        })
+        };
+        for slot in 0..worker.clients.len() {
+            worker.connect_client(slot)?;
+        }
+        Ok(worker)
     }
 
-    pub fn run(mut self, start: Instant, stop: &AtomicBool) -> Result<Outcome, LoadError> {
+    fn connect_client(&mut self, slot: usize) -> io::Result<()> {
+        let client = &mut self.clients[slot];
+        let address: SocketAddr = self.load.addresses[client.at];
+        let connection = Connection::connect(address, self.workload.value_bytes(), self.load.patience)?;
+        epoll::add(&self.epoll, connection.stream(), EventData::new_u64(slot as u64), EventFlags::IN)?;
+        client.connection = Some(connection);
+        Ok(())
+    }
+
+    pub fn run(mut self, start: Instant, control: &Control) -> Result<Outcome, LoadError> {
         let deadline = self.load.duration.map(|duration| start + duration);
-        let ended = |now: Instant| deadline.is_some_and(|deadline| now >= deadline) || stop.load(Ordering::Relaxed);
-        let mut outcome = Outcome {
-            start,
-            elapsed: Duration::ZERO,
-            requests: 0,
-            missing: 0,
-            latencies: Latencies::new(),
-            timeline: Timeline::default(),
-            disconnected: false,
-        };
+        let ended = |now: Instant| deadline.is_some_and(|deadline| now >= deadline) || control.is_stopped();
+        let mut outcome = Outcome::new(start);
+        // Clients that have something under way or will go on.
         let mut busy = 0usize;
-        for slot in 0..self.connections.len() {
+        for slot in 0..self.clients.len() {
             match self.start_batch(slot) {
-                Ok(sent) => busy += usize::from(sent),
-                Err(error) => self.lost(error.into(), &mut outcome)?,
+                Ok(is_sent) => busy += usize::from(is_sent),
+                Err(error) => busy += usize::from(self.lost(slot, error.into(), &mut outcome)?),
             }
         }
         let mut chunk = vec![0; CHUNK_BYTES];
-        let mut events: Vec<Event> = Vec::with_capacity(self.connections.len().max(1));
+        let mut events: Vec<Event> = Vec::with_capacity(self.clients.len().max(1));
         let mut last_reply = Instant::now();
-        while busy > 0 && !outcome.disconnected {
+        while busy > 0 && !self.is_cut_short(&outcome) {
             events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&TICK)) {
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&self.sleep())) {
                 Ok(_) => {}
                 Err(error) if io::Error::from(error).kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(io::Error::from(error).into()),
@@ -99,27 +122,60 @@ impl<'a> Worker<'a> {
             for event in &events {
                 let (flags, data) = (event.flags, event.data);
                 let slot = data.u64() as usize;
-                let step = self.step(slot, flags, &mut chunk, &mut outcome, &mut last_reply);
-                match step {
-                    Ok(false) => {}
-                    Ok(true) if ended(last_reply) => busy -= 1,
+                let goes_on = match self.step(slot, flags, &mut chunk, &mut outcome, &mut last_reply, control) {
+                    Ok(false) => true,
+                    Ok(true) if ended(last_reply) => false,
                     Ok(true) => match self.start_batch(slot) {
-                        Ok(true) => {}
-                        Ok(false) => busy -= 1,
-                        Err(error) => self.lost(error.into(), &mut outcome)?,
+                        Ok(is_sent) => is_sent,
+                        Err(error) => self.lost(slot, error.into(), &mut outcome)?,
                     },
-                    Err(error) => self.lost(error, &mut outcome)?,
+                    Err(error) => self.lost(slot, error, &mut outcome)?,
+                };
+                if !goes_on {
+                    // Closed, so that nothing more comes from a client that has ended.
+                    self.clients[slot].connection = None;
+                    busy -= 1;
                 }
-                if outcome.disconnected {
+                if self.is_cut_short(&outcome) {
                     break;
                 }
             }
+            busy -= self.retry(ended(Instant::now()), &mut outcome)?;
         }
         outcome.elapsed = last_reply.saturating_duration_since(start);
         Ok(outcome)
     }
 
-    /// Handles one event. True when the connection's batch is complete.
+    fn is_cut_short(&self, outcome: &Outcome) -> bool {
+        self.load.on_loss == OnLoss::End && outcome.lost > 0
+    }
+
+    /// How long to wait for events.
+    fn sleep(&self) -> Timespec {
+        let until_retry = self.retries.front().map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        let sleep = until_retry.map_or(TICK, |retry| retry.min(TICK));
+        Timespec { tv_sec: 0, tv_nsec: i64::from(sleep.subsec_nanos()) }
+    }
+
+    /// Lets clients whose pause is over go on at their next server, or all of them end. Returns how many ended.
+    fn retry(&mut self, ended: bool, outcome: &mut Outcome) -> Result<usize, LoadError> {
+        if ended {
+            return Ok(self.retries.drain(..).count());
+        }
+        let mut finished = 0;
+        let now = Instant::now();
+        while let Some((_, slot)) = self.retries.pop_front_if(|(at, _)| *at <= now) {
+            self.clients[slot].at = (self.clients[slot].at + 1) % self.load.addresses.len();
+            let goes_on = match self.connect_client(slot).and_then(|()| self.start_batch(slot)) {
+                Ok(is_sent) => is_sent,
+                Err(error) => self.lost(slot, error.into(), outcome)?,
+            };
+            finished += usize::from(!goes_on);
+        }
+        Ok(finished)
+    }
+
+    /// Handles one event. True when the client's batch is complete.
     fn step(
         &mut self,
         slot: usize,
@@ -127,8 +183,9 @@ impl<'a> Worker<'a> {
         chunk: &mut [u8],
         outcome: &mut Outcome,
         last_reply: &mut Instant,
+        control: &Control,
     ) -> Result<bool, LoadError> {
-        let connection = &mut self.connections[slot];
+        let Some(connection) = &mut self.clients[slot].connection else { return Ok(false) };
         if flags.contains(EventFlags::OUT) && connection.continue_sending()? {
             watch(&self.epoll, connection, slot, EventFlags::IN)?;
         }
@@ -144,17 +201,14 @@ impl<'a> Worker<'a> {
         }
         let now = Instant::now();
         *last_reply = now;
-        let latency = now.saturating_duration_since(connection.batch_sent());
-        outcome.requests += progress.replies;
-        outcome.missing += progress.missing;
-        outcome.latencies.record(latency, progress.replies);
-        outcome.timeline.record(now.saturating_duration_since(outcome.start), latency, progress.replies);
+        control.add_answered(progress.replies);
+        outcome.record(connection.batch_sent(), now, progress.replies, progress.missing);
         Ok(connection.is_idle())
     }
 
-    /// Sends the next batch of a connection. False when nothing is left to send.
+    /// Sends the next batch of a client. False when nothing is left to send.
     fn start_batch(&mut self, slot: usize) -> io::Result<bool> {
-        let connection = &mut self.connections[slot];
+        let Some(connection) = &mut self.clients[slot].connection else { return Ok(false) };
         for _ in 0..self.load.pipeline {
             if self.remaining == Some(0) {
                 break;
@@ -166,9 +220,12 @@ impl<'a> Worker<'a> {
             if reads {
                 connection.append_get(self.workload, number);
             } else {
-                connection.append_set(self.workload, number, self.next_version);
+                connection.append_set(self.workload, number, self.next_version, self.load.wait);
                 self.next_version += self.version_step;
             }
+        }
+        if self.load.wait == Wait::AfterBatch {
+            connection.append_wait();
         }
         if connection.is_idle() {
             return Ok(false);
@@ -179,13 +236,25 @@ impl<'a> Worker<'a> {
         Ok(true)
     }
 
-    /// A connection failed: the end of the run where that is expected, else its failure.
-    fn lost(&self, error: LoadError, outcome: &mut Outcome) -> Result<(), LoadError> {
-        match error {
-            LoadError::Io(_) if self.load.expect_disconnect => outcome.disconnected = true,
-            error => return Err(error),
+    /// A client's connection failed or was refused. True if the client goes on later.
+    fn lost(&mut self, slot: usize, error: LoadError, outcome: &mut Outcome) -> Result<bool, LoadError> {
+        let is_passing = match &error {
+            LoadError::Io(_) => true,
+            LoadError::Refused(text) => {
+                self.load.on_loss == OnLoss::Retry && PASSING_REFUSALS.iter().any(|refusal| text.starts_with(refusal))
+            }
+            _ => false,
+        };
+        if !is_passing || self.load.on_loss == OnLoss::Fail {
+            return Err(error);
         }
-        Ok(())
+        outcome.lost += 1;
+        // Closing it takes it out of epoll; replies that may still be on their way go with it.
+        self.clients[slot].connection = None;
+        if self.load.on_loss == OnLoss::Retry {
+            self.retries.push_back((Instant::now() + RETRY_PAUSE, slot));
+        }
+        Ok(self.load.on_loss == OnLoss::Retry)
     }
 }
 

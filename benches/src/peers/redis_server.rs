@@ -30,10 +30,22 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Name of the contender.
 pub const NAME: &str = "redis";
+/// The program.
+pub const PROGRAM: &str = "redis-server";
 
 /// How to start it.
 pub fn command() -> ServerCommand {
-    ServerCommand::new(NAME, "redis-server", ARGUMENTS.iter().map(|argument| (*argument).to_owned()))
+    ServerCommand::new(NAME, PROGRAM, ARGUMENTS.iter().map(|argument| (*argument).to_owned()))
+}
+
+/// How to start a replica of the server on this port.
+pub fn replica_command(master_port: u16) -> ServerCommand {
+    command().with(["--replicaof", "127.0.0.1", &master_port.to_string()].map(str::to_owned))
+}
+
+/// How to start a server that has replicas. It sends them its state without waiting for more of them to come.
+pub fn master_command() -> ServerCommand {
+    command().with(["--repl-diskless-sync-delay", "0"].map(str::to_owned))
 }
 
 /// Saves a snapshot and waits until it is written.

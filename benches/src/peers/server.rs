@@ -75,17 +75,28 @@ impl ServerCommand {
         &self.name
     }
 
-    /// Starts the process, without waiting until it answers. Data goes into `folder/data`, output into
-    /// `folder/output`; both stay when the server is stopped, so that it can be started again.
-    pub fn spawn(&self, folder: &Path) -> Result<Server, ServerError> {
-        self.try_spawn(folder).map_err(|source| ServerError::Io { server: self.name.clone(), source })
+    /// With more arguments.
+    pub fn with(mut self, arguments: impl IntoIterator<Item = String>) -> Self {
+        self.arguments.extend(arguments);
+        self
     }
 
-    fn try_spawn(&self, folder: &Path) -> io::Result<Server> {
+    /// Starts the process on a free port, without waiting until it answers. Data goes into `folder/data`, output into
+    /// `folder/output`; both stay when the server is stopped, so that it can be started again.
+    pub fn spawn(&self, folder: &Path) -> Result<Server, ServerError> {
+        let io = |source| ServerError::Io { server: self.name.clone(), source };
+        self.spawn_on(folder, free_port().map_err(io)?)
+    }
+
+    /// The same on this port: for replicas, whose clients and peers know where they are.
+    pub fn spawn_on(&self, folder: &Path, port: u16) -> Result<Server, ServerError> {
+        self.try_spawn(folder, port).map_err(|source| ServerError::Io { server: self.name.clone(), source })
+    }
+
+    fn try_spawn(&self, folder: &Path, port: u16) -> io::Result<Server> {
         let data = folder.join("data");
         fs::create_dir_all(&data)?;
         let data = fs::canonicalize(data)?;
-        let port = free_port()?;
         let output = folder.join("output");
         let log = File::options().create(true).append(true).open(&output)?;
         let fill_in =
@@ -188,7 +199,8 @@ impl Server {
         Err(self.timeout())
     }
 
-    fn check_alive(&mut self) -> Result<(), ServerError> {
+    /// Fails with its output if the process has ended.
+    pub fn check_alive(&mut self) -> Result<(), ServerError> {
         match self.child.try_wait().map_err(|source| self.io(source))? {
             None => Ok(()),
             Some(status) => {
@@ -205,8 +217,7 @@ impl Server {
 
     /// Asks the process to end (SIGTERM) and waits until it has.
     pub fn stop(mut self) -> Result<(), ServerError> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).map_err(|error| self.io(error.into()))?;
+        self.signal(Signal::TERM)?;
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
             if self.child.try_wait().map_err(|source| self.io(source))?.is_some() {
@@ -220,6 +231,20 @@ impl Server {
     /// Ends the process without warning (SIGKILL).
     pub fn kill(mut self) -> Result<(), ServerError> {
         self.child.kill().and_then(|()| self.child.wait()).map(drop).map_err(|source| self.io(source))
+    }
+
+    /// Lets the process stand still (SIGSTOP) until it is resumed.
+    pub fn pause(&self) -> Result<(), ServerError> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) -> Result<(), ServerError> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), ServerError> {
+        kill_process(Pid::from_child(&self.child), signal).map_err(|error| self.io(error.into()))
     }
 
     /// A field of INFO, such as `rdb_bgsave_in_progress`.

@@ -8,7 +8,7 @@ use crate::files;
 use crate::key::SegmentId;
 use crate::manifest::{MAX_ORDERING_LEN, Manifest, ProxyPosition};
 use crate::position::{Instance, LogPosition};
-use crate::segment::{ImageAt, Place, SegmentCut};
+use crate::segment::{Place, SegmentCut};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Engine {
     ) -> Cut {
         assert!(ordering.len() <= MAX_ORDERING_LEN, "the order keeps little with a checkpoint");
         let no_swap = self.layout.lock();
-        let segments = self.segment_cuts();
+        let segments = self.freeze();
         let replaced = self.garbage.lock().pushed();
         *self.pending_cut.lock() = Some(PendingCut { instance, segments: segments.clone() });
         drop(no_swap);
@@ -271,11 +271,10 @@ impl Engine {
     /// the segment takes longer.
     fn link_image(&self, id: SegmentId, cut: &SegmentCut, folder: &Path, previous: Option<&Path>) -> Result<(), Fault> {
         let name = Place::image_name(id, cut.generation);
-        let from_images = self.segments[id.index()].lock_installed().is_some_and(|guard| {
-            let installed = guard.installed();
-            let (at, covered) = installed.image_at();
-            installed.generation() == cut.generation && at == ImageAt::Images && covered <= cut.length
-        });
+        let from_images = match self.segments[id.index()].lock_installed() {
+            Some(mut guard) => guard.installed_mut().has_image_for(cut)?,
+            None => false,
+        };
         let sources = [from_images.then(|| self.place.images.join(&name)), previous.map(|folder| folder.join(&name))];
         for source in sources.into_iter().flatten() {
             match self.environment.disk.hard_link(&source, &folder.join(&name)) {

@@ -45,14 +45,25 @@ impl Engine {
 
     fn lock_for(&self, command: &Command) -> Result<Locked<'_>, Fault> {
         let mut needed: SmallVec<[SegmentId; 4]> = SmallVec::new();
-        let footprint = command.footprint(&mut |key, _| needed.push(self.hash(key).segment(self.place.segments)));
+        let mut last = None;
+        let footprint = command.footprint(&mut |key, _| {
+            let hash = self.hash(key);
+            last = Some(hash);
+            needed.push(hash.segment(self.place.segments));
+        });
         let mut guards = SmallVec::new();
         match footprint {
             Footprint::Keys => {
                 needed.sort_unstable();
                 needed.dedup();
-                for id in needed {
-                    guards.push(self.lock_segment(id.index())?);
+                if let (&[id], Some(hash)) = (needed.as_slice(), last) {
+                    let guard = self.lock_segment(id.index())?;
+                    guard.installed().prefetch(hash);
+                    guards.push(guard);
+                } else {
+                    for id in needed {
+                        guards.push(self.lock_segment(id.index())?);
+                    }
                 }
             }
             Footprint::Everything => {
@@ -107,7 +118,7 @@ impl Engine {
                 Effect::Flush => unreachable!("a flush comes first"),
             };
             let hash = locked.hash(key);
-            locked.guard_mut(hash).installed_mut().append(hash, key, &content)?;
+            locked.guard_mut(hash).append(hash, key, &content)?;
         }
         Ok(())
     }

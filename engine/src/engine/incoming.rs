@@ -34,7 +34,7 @@ pub struct Incoming {
     manifest: Manifest,
     donor_generations: Vec<Generation>,
     /// Bytes of each segment's file that are there.
-    pub(super) received: Vec<u64>,
+    received: Vec<u64>,
     /// The file that was written last.
     open: Option<(SegmentId, Arc<dyn DiskFile>)>,
 }

@@ -141,7 +141,7 @@ impl Engine {
     /// Damage.
     pub fn scrub(&self, segment: usize) -> Result<(), Fault> {
         let Some(guard) = self.segments[segment].lock_installed() else { return Ok(()) };
-        let (file, length) = (guard.installed().file().cloned(), guard.installed().length());
+        let (file, length) = (guard.installed().share(), guard.installed().length());
         drop(guard);
         let Some(file) = file else { return Ok(()) };
         let mut offset = crate::page::PAGE_LEN as u64;

@@ -93,7 +93,7 @@ impl Engine {
     pub fn pin(self: &Arc<Self>, instance: Instance, now_ms: u64) -> PinnedCut {
         let no_swap = self.layout.lock();
         self.pins.fetch_add(1, Ordering::AcqRel);
-        let segments = self.segment_cuts();
+        let segments = self.freeze();
         drop(no_swap);
         PinnedCut { engine: Arc::clone(self), instance, now_ms, segments }
     }
@@ -144,7 +144,11 @@ impl PinnedCut {
         let mut guard = self.engine.lock_segment(segment)?;
         let generation = self.segments[segment].generation;
         match guard.generation_mut(generation) {
-            Some(installed) => f(installed),
+            Some(installed) => {
+                // What `f` finds is then read without the lock.
+                installed.show();
+                f(installed)
+            }
             None => Err(Fault::Refused(format!(
                 "segment {segment} of the cut that was being read is gone, as a checkpoint was installed; read again"
             ))),
@@ -156,7 +160,7 @@ impl PinnedCut {
         if length == 0 {
             return Ok((None, 0));
         }
-        Ok((self.with(segment, |installed| Ok(installed.file().cloned()))?, length))
+        Ok((self.with(segment, |installed| Ok(installed.share()))?, length))
     }
 }
 

@@ -55,7 +55,7 @@ impl View for Locked<'_> {
 
     fn walk(&self, range: &Range, visit: &mut dyn FnMut(&[u8], Stored<'_>) -> Walk) -> Result<(), Fault> {
         let guards = self.all();
-        let files: Vec<_> = guards.iter().map(|guard| (guard.installed().file().cloned(), u64::MAX)).collect();
+        let files: Vec<_> = guards.iter().map(|guard| (guard.installed().share(), u64::MAX)).collect();
         let chunk = |segment: usize, range: &Range, limit| guards[segment].installed().range_offsets(range, limit);
         merge(&files, &chunk, range, visit)
     }

@@ -1,12 +1,13 @@
 //! Memory that stands for files. All `unsafe` of the engine is in this file.
 //!
-//! [`AppendMap`] is a file mapped for its whole possible size, of which the part below its *tail* is
-//! written and never changes again, and the part above belongs to the one [`Appender`]. Readers reach
-//! only what is below the tail, the appender writes only above it, so the two never touch the same bytes:
+//! An [`Appender`] has a file mapped for its whole possible size and writes it: what it appends lies above its
+//! *tail*, what it overwrites below. Whoever reads without it has a [`Reader`], which reaches what the appender
+//! [showed](Appender::show). As long as there is a reader, nothing that was shown is written, so the two never touch the
+//! same bytes; who borrows the appender itself reads up to its tail, and keeps it from writing by that:
 //!
 //! ```text
-//! 0            tail (published)      allocated              capacity (addresses only)
-//! |-- readers --|-- the appender ------|-- never touched -----|
+//! 0              shown                tail           allocated              capacity (addresses only)
+//! |-- readers -----|-- overwritten -----|-- appended ----|-- never touched -----|
 //! ```
 //!
 //! A mapped file that somebody truncates underneath the process is a fail-stop: the kernel ends the
@@ -47,64 +48,40 @@ impl Backing {
 struct Shared {
     backing: Backing,
     file: Arc<dyn DiskFile>,
-    /// End of what readers may see.
-    tail: AtomicU64,
+    /// End of what readers may see; nothing below is written while there is one.
+    shown: AtomicU64,
 }
 
-/// A file mapped to append to: the one appender, and a reader to clone from.
-pub struct AppendMap {
-    /// The only one who writes.
-    pub appender: Appender,
-    /// Who reads.
-    pub reader: Reader,
-}
-
-impl AppendMap {
-    /// `allocated` is the file's length: bytes that may be touched without a fault.
-    pub(super) fn new(backing: Backing, file: Arc<dyn DiskFile>, tail: u64, allocated: u64) -> AppendMap {
-        assert!(tail <= allocated && allocated <= backing.capacity(), "{tail} <= {allocated} <= capacity");
-        let shared = Arc::new(Shared { backing, file, tail: AtomicU64::new(tail) });
-        AppendMap {
-            appender: Appender { shared: Arc::clone(&shared), allocated, populated: tail },
-            reader: Reader { shared },
-        }
+impl Shared {
+    /// Bytes of the mapping.
+    ///
+    /// # Safety
+    /// They lie inside what is allocated, and nobody writes them as long as the answer lives.
+    #[inline]
+    unsafe fn bytes(&self, offset: u64, len: usize) -> &[u8] {
+        // SAFETY: bytes of a mapping are always initialised, it lives as long as `self`, and the caller promises the rest.
+        unsafe { std::slice::from_raw_parts(self.backing.base().add(offset as usize), len) }
     }
 }
 
-/// Reads what is below the tail.
+/// Reads what its appender showed.
 #[derive(Clone)]
 pub struct Reader {
     shared: Arc<Shared>,
 }
 
 impl Reader {
-    /// End of what can be read.
-    pub fn tail(&self) -> u64 {
-        self.shared.tail.load(Ordering::Acquire)
-    }
-
-    /// Bytes `offset..offset + len`; `None` if they are not all below the tail.
+    /// Bytes `offset..offset + len`; `None` if not all of them were shown.
     #[inline]
     pub fn get(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let end = offset.checked_add(len as u64)?;
-        if end > self.tail() {
+        if end > self.shared.shown.load(Ordering::Acquire) {
             return None;
         }
-        // SAFETY: `end` is at most the tail, which is at most the allocated length of the mapping, so
-        // the bytes are mapped and backed. Bytes below the tail were written before the tail was raised
-        // (release, acquire) and are never written again, as the only writer starts at the tail and the
-        // tail never falls. The mapping lives as long as `shared`, which `self` borrows.
-        Some(unsafe { std::slice::from_raw_parts(self.shared.backing.base().add(offset as usize), len) })
-    }
-
-    /// How many readers and appenders the map has.
-    pub fn users(&self) -> usize {
-        Arc::strong_count(&self.shared)
-    }
-
-    /// The file that is mapped.
-    pub fn file(&self) -> &Arc<dyn DiskFile> {
-        &self.shared.file
+        // SAFETY: what is shown is below the tail, which is at most the allocated length, and was written before it was
+        // shown (release, acquire). As long as `self` lives the appender writes nothing below `shown`: `overwrite`
+        // refuses it, `append` starts at the tail. Only an appender without readers lowers `shown`.
+        Some(unsafe { self.shared.bytes(offset, len) })
     }
 }
 
@@ -113,19 +90,109 @@ const GROW_MIN: u64 = 64 << 10;
 const GROW_MAX: u64 = 1 << 20;
 const POPULATE_STEP: u64 = 64 << 10;
 
-/// Writes above the tail. There is one per map.
+/// Writes a map. There is one per map.
 pub struct Appender {
     shared: Arc<Shared>,
-    /// Length of the file.
+    /// End of what is written.
+    tail: u64,
+    /// Length of the file: bytes that may be touched without a fault.
     allocated: u64,
     /// Pages below are present and writable without a costly first fault.
     populated: u64,
 }
 
 impl Appender {
+    /// `allocated` is the file's length.
+    pub(super) fn new(backing: Backing, file: Arc<dyn DiskFile>, tail: u64, allocated: u64) -> Appender {
+        assert!(tail <= allocated && allocated <= backing.capacity(), "{tail} <= {allocated} <= capacity");
+        let shared = Arc::new(Shared { backing, file, shown: AtomicU64::new(0) });
+        Appender { shared, tail, allocated, populated: tail }
+    }
+
     /// End of what is written.
+    #[inline]
     pub fn tail(&self) -> u64 {
-        self.shared.tail.load(Ordering::Relaxed)
+        self.tail
+    }
+
+    /// Bytes `offset..offset + len`; `None` if they are not all below the tail.
+    #[inline]
+    pub fn get(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        if offset.checked_add(len as u64)? > self.tail {
+            return None;
+        }
+        // SAFETY: what is below the tail is allocated. Only the appender writes, and the answer borrows it.
+        Some(unsafe { self.shared.bytes(offset, len) })
+    }
+
+    /// Asks the processor for bytes that are going to be read or written: they then come all at the same time, where a
+    /// walk through them would wait for the first ones to know where the next ones are.
+    #[inline]
+    pub fn prefetch(&self, offset: u64, len: u64) {
+        let end = offset.saturating_add(len).min(self.tail);
+        for at in (offset..end).step_by(CACHE_LINE) {
+            prefetch(self.shared.backing.base().wrapping_add(at as usize));
+        }
+    }
+
+    /// Shows all that is written to the readers that there are.
+    #[inline]
+    pub fn show(&self) {
+        self.shared.shown.fetch_max(self.tail, Ordering::Release);
+    }
+
+    /// A reader, to which all that is written is shown.
+    pub fn reader(&self) -> Reader {
+        self.show();
+        Reader { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Whether a reader may see what lies at this offset.
+    #[inline]
+    fn is_shown(&mut self, offset: u64) -> bool {
+        if offset >= self.shared.shown.load(Ordering::Relaxed) {
+            return false;
+        }
+        match Arc::get_mut(&mut self.shared) {
+            Some(shared) => {
+                *shared.shown.get_mut() = 0;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Whether there is no reader.
+    pub fn is_unread(&mut self) -> bool {
+        Arc::get_mut(&mut self.shared).is_some()
+    }
+
+    /// Writes `len` bytes anew that were appended before, through `fill`; answers `false`, and writes nothing, where a
+    /// reader may see them.
+    ///
+    /// # Panics
+    /// If they were not appended.
+    #[inline]
+    pub fn overwrite(&mut self, offset: u64, len: usize, fill: impl FnOnce(&mut [u8])) -> bool {
+        assert!(offset.checked_add(len as u64).is_some_and(|end| end <= self.tail), "what is overwritten was appended");
+        if self.is_shown(offset) {
+            return false;
+        }
+        // SAFETY: the range is below the tail, so mapped and backed. No reader reaches it: it is not shown, or there is
+        // none, and `show` needs a borrow of the appender. `&mut self` excludes other borrows of these bytes.
+        fill(unsafe { self.bytes_mut(offset, len) });
+        true
+    }
+
+    /// Bytes of the mapping, to write.
+    ///
+    /// # Safety
+    /// They lie inside what is allocated, and no reader reaches them.
+    #[inline]
+    unsafe fn bytes_mut(&mut self, offset: u64, len: usize) -> &mut [u8] {
+        // SAFETY: bytes of a mapping are always initialised; `&mut self` of the only appender excludes another writer and
+        // those who read through it; the caller promises the rest.
+        unsafe { std::slice::from_raw_parts_mut(self.shared.backing.base().add(offset as usize), len) }
     }
 
     /// Makes sure that the next `len` bytes can be written. A full disk is an error here (S4).
@@ -134,7 +201,7 @@ impl Appender {
     /// Those of growing the file; `FileTooLarge` past the map's capacity. Nothing has changed then.
     #[inline]
     pub fn reserve(&mut self, len: u64) -> io::Result<()> {
-        let end = self.tail() + len;
+        let end = self.tail + len;
         if end <= self.populated { Ok(()) } else { self.grow(end) }
     }
 
@@ -189,23 +256,35 @@ impl Appender {
         Ok(())
     }
 
-    /// Appends `len` bytes that `fill` writes, publishes them and returns their offset.
+    /// Appends `len` bytes that `fill` writes, and returns their offset.
     ///
     /// # Panics
     /// If they were not reserved before.
     #[inline]
     pub fn append(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> u64 {
-        let offset = self.tail();
+        let offset = self.tail;
         let end = offset + len as u64;
         assert!(end <= self.allocated, "S4: the file is extended before it is written");
-        // SAFETY: the range is below the allocated length, so mapped and backed. It is above the tail:
-        // readers never reach it, and `&mut self` of the only appender excludes another writer. Bytes of a
-        // mapping are always initialised.
-        let room = unsafe { std::slice::from_raw_parts_mut(self.shared.backing.base().add(offset as usize), len) };
-        fill(room);
-        self.shared.tail.store(end, Ordering::Release);
+        // SAFETY: the range is below the allocated length, so mapped and backed, and above the tail: nothing of it is shown.
+        fill(unsafe { self.bytes_mut(offset, len) });
+        self.tail = end;
         offset
     }
+}
+
+const CACHE_LINE: usize = 64;
+
+/// Asks the processor for the bytes at an address.
+#[inline]
+fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint: it reads and writes nothing, and is ignored for an address that is not mapped.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// A file's bytes in memory that can be changed without changing the file.
@@ -223,6 +302,16 @@ impl PrivateBytes {
         // once under another name and never changed after; a foreign change to it would show as a
         // checksum mismatch or, if it is truncated, end the process.
         Ok(PrivateBytes::Mapped(unsafe { memmap2::MmapOptions::new().map_copy(file)? }))
+    }
+}
+
+impl PrivateBytes {
+    /// Asks the processor for the bytes at an offset, which are going to be read.
+    #[inline]
+    pub fn prefetch(&self, offset: usize) {
+        if let Some(byte) = self.get(offset) {
+            prefetch(byte);
+        }
     }
 }
 
@@ -302,32 +391,64 @@ pub(super) fn bytes_of_mut(blocks: &mut [Block]) -> &mut [u8] {
 
 #[cfg(test)]
 mod tests {
+    use super::Appender;
     use crate::env::{Disk, Open, RealDisk};
+    use std::path::Path;
+
+    fn appender(folder: &Path, capacity: u64) -> Appender {
+        RealDisk.open(&folder.join("file"), Open::CreateNew).unwrap().map_append(capacity, 0).unwrap()
+    }
+
+    fn append(appender: &mut Appender, bytes: &[u8]) -> u64 {
+        appender.reserve(bytes.len() as u64).unwrap();
+        appender.append(bytes.len(), |room| room.copy_from_slice(bytes))
+    }
 
     #[test]
-    fn readers_see_what_is_below_the_tail_and_nothing_else() {
+    fn readers_see_what_was_shown_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        let file = RealDisk.open(&path, Open::CreateNew).unwrap();
-        let mut map = file.map_append(1 << 30, 0).unwrap();
-        assert_eq!(map.reader.get(0, 1), None);
-        map.appender.reserve(5).unwrap();
-        let offset = map.appender.append(5, |room| room.copy_from_slice(b"skink"));
-        assert_eq!((offset, map.reader.tail()), (0, 5));
-        assert_eq!(map.reader.get(0, 5), Some(&b"skink"[..]));
-        assert_eq!(map.reader.get(1, 5), None);
-        assert_eq!(map.reader.get(u64::MAX, 2), None);
-        map.reader.file().sync_data().unwrap();
-        assert_eq!(&std::fs::read(&path).unwrap()[..5], b"skink");
+        let mut appender = appender(folder.path(), 1 << 30);
+        let reader = appender.reader();
+        assert_eq!(append(&mut appender, b"skink"), 0);
+        assert_eq!((appender.get(0, 5), appender.get(1, 5)), (Some(&b"skink"[..]), None));
+        assert_eq!(reader.get(0, 1), None);
+        appender.show();
+        assert_eq!((reader.get(0, 5), reader.get(1, 5), reader.get(u64::MAX, 2)), (Some(&b"skink"[..]), None, None));
+        assert_eq!(&std::fs::read(folder.path().join("file")).unwrap()[..5], b"skink");
+    }
+
+    #[test]
+    fn what_a_reader_may_see_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut appender = appender(folder.path(), 1 << 30);
+        append(&mut appender, b"old");
+        assert!(appender.overwrite(0, 3, |room| room.copy_from_slice(b"new")));
+        let (reader, other) = (appender.reader(), appender.reader().clone());
+        append(&mut appender, b"tail");
+        drop(reader);
+        assert!(!appender.overwrite(0, 3, |_| unreachable!("it is not written")));
+        assert!(appender.overwrite(3, 4, |room| room.copy_from_slice(b"TAIL")), "this was not shown");
+        assert_eq!((other.get(0, 3), other.get(0, 7)), (Some(&b"new"[..]), None));
+        drop(other);
+        assert!(appender.overwrite(0, 3, |room| room.copy_from_slice(b"NEW")));
+        assert_eq!(appender.get(0, 7), Some(&b"NEWTAIL"[..]));
+    }
+
+    #[test]
+    #[should_panic(expected = "what is overwritten was appended")]
+    fn what_was_not_appended_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut appender = appender(folder.path(), 1 << 30);
+        append(&mut appender, b"four");
+        appender.overwrite(1, 4, |_| ());
     }
 
     #[test]
     fn a_full_map_refuses_and_stays_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let file = RealDisk.open(&folder.path().join("file"), Open::CreateNew).unwrap();
-        let mut map = file.map_append(1 << 16, 0).unwrap();
-        map.appender.reserve(1 << 16).unwrap();
-        assert_eq!(map.appender.reserve((1 << 16) + 1).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
-        assert_eq!(map.reader.tail(), 0);
+        let mut appender = appender(folder.path(), 1 << 16);
+        appender.reserve(1 << 16).unwrap();
+        assert_eq!(appender.reserve((1 << 16) + 1).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
+        assert_eq!(appender.tail(), 0);
     }
 }

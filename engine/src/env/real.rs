@@ -1,6 +1,6 @@
 //! The environment of the operating system.
 
-use super::map::{AppendMap, Backing, PrivateBytes};
+use super::map::{Appender, Backing, PrivateBytes};
 use super::{Clock, Disk, DiskFile, Metadata, Open};
 use rustix::fs::{FallocateFlags, OFlags};
 use std::fs;
@@ -135,7 +135,7 @@ impl DiskFile for RealFile {
         self.file.set_len(len)
     }
 
-    fn map_append(self: Arc<Self>, capacity: u64, tail: u64) -> io::Result<AppendMap> {
+    fn map_append(self: Arc<Self>, capacity: u64, tail: u64) -> io::Result<Appender> {
         let allocated = self.file.metadata()?.len();
         if tail > allocated {
             return Err(io::Error::new(
@@ -146,7 +146,7 @@ impl DiskFile for RealFile {
         let capacity = capacity.max(allocated);
         let len = usize::try_from(capacity).map_err(io::Error::other)?;
         let map = memmap2::MmapOptions::new().len(len).map_raw(&self.file)?;
-        Ok(AppendMap::new(Backing::File(map), self, tail, allocated))
+        Ok(Appender::new(Backing::File(map), self, tail, allocated))
     }
 
     fn map_private(&self) -> io::Result<PrivateBytes> {

@@ -6,7 +6,7 @@
 //! torn. Names behave likewise: of the operations on a folder since its last sync, a random prefix
 //! survives. Handles from before a power cut fail with an error ever after.
 
-use super::map::{AppendMap, Backing, PrivateBytes, SharedMemory};
+use super::map::{Appender, Backing, PrivateBytes, SharedMemory};
 use super::{Clock, Disk, DiskFile, Environment, Metadata, Open};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -571,7 +571,7 @@ impl DiskFile for SimFile {
         })
     }
 
-    fn map_append(self: Arc<Self>, capacity: u64, tail: u64) -> io::Result<AppendMap> {
+    fn map_append(self: Arc<Self>, capacity: u64, tail: u64) -> io::Result<Appender> {
         let (map, len) = self.with(|world| {
             let content = world.file(self.id)?;
             Ok((Arc::clone(&content.memory.map), content.len))
@@ -579,7 +579,7 @@ impl DiskFile for SimFile {
         if tail > len || capacity > map.len() as u64 && len > capacity {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        Ok(AppendMap::new(Backing::Memory(map), self, tail, len))
+        Ok(Appender::new(Backing::Memory(map), self, tail, len))
     }
 
     fn map_private(&self) -> io::Result<PrivateBytes> {

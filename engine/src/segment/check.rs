@@ -89,7 +89,7 @@ pub(crate) fn check_segment_file(
         let claimed = Record::claimed_len(|offset, len| window.get(offset, len), offset).map_err(damaged)?;
         window.load(offset, claimed.into(), checked)?;
         let record = Record::read(|offset, len| window.get(offset, len), offset).map_err(damaged)?;
-        let live = record.stored().map_err(damaged)?;
+        record.stored().map_err(damaged)?;
         let padding_at = record.head.value_offset() + record.head.value_len as usize;
         let padding = window.get(offset + padding_at as u64, record.head.record_len as usize - padding_at);
         if padding.is_none_or(|padding| padding.iter().any(|&byte| byte != 0)) {
@@ -103,15 +103,7 @@ pub(crate) fn check_segment_file(
         if record.head.previous != known.0 {
             return Err(damaged("a record does not point to its key's previous version"));
         }
-        let adds = match live {
-            None => Totals::default(),
-            Some(_) => Totals {
-                live_records: 1,
-                live_bytes: record.head.record_len.into(),
-                expiring_records: u64::from(record.head.expires_at_ms != 0),
-                digest: record.head.content_digest(hash.get()),
-            },
-        };
+        let adds = Totals::of(&record.head, hash);
         *known = (offset, adds);
         offset = record.end();
     }

@@ -7,8 +7,9 @@
 //!
 //! The old file is never changed (S1): checkpoints and pinned cuts go on using it.
 
+use super::file::SegmentFile;
 use super::image::Image;
-use super::installed::{Installed, SegmentFile};
+use super::installed::Installed;
 use super::record::{Content, Record};
 use super::refresh::SWAP_TAIL;
 use super::{Generation, Segment};
@@ -44,10 +45,7 @@ impl Replaced {
     /// Lets go of its map, outside of every lock: unmapping takes a while. Answers whether nobody reads the file any
     /// more, so that it could be written over.
     pub(crate) fn unmap(&mut self) -> bool {
-        let old = self.old.take();
-        let is_last = old.as_ref().is_some_and(|old| old.file().is_some_and(SegmentFile::has_one_reader));
-        drop(old);
-        is_last
+        self.old.take().is_some_and(|mut old| old.file.is_unread())
     }
 }
 
@@ -67,7 +65,7 @@ pub(crate) fn compact(
     let Some(guard) = segment.lock_installed() else { return Ok(None) };
     let (place, generation, snapshot) =
         (guard.installed().place.clone(), guard.installed().generation, guard.installed().length());
-    let Some(file) = guard.installed().file.clone() else { return Ok(None) };
+    let Some(file) = guard.installed().share() else { return Ok(None) };
     drop(guard);
 
     // What is live, in the order of the file.
@@ -116,6 +114,8 @@ pub(crate) fn compact(
         if old.generation != generation {
             return Ok(None);
         }
+        // What is copied without the lock must not change meanwhile.
+        old.show();
         let tail = old.length();
         if tail - followed <= SWAP_TAIL {
             new.copy_records(&file, followed, tail)?;
@@ -145,7 +145,8 @@ impl Installed {
             expires_at_ms: record.head.expires_at_ms,
         };
         self.reserve(record.head.record_len.into())?;
-        self.append(self.hash(record.key), record.key, &content)
+        // No cut names anything of it yet.
+        self.append(self.hash(record.key), record.key, &content, 0)
     }
 
     fn copy_records(&mut self, from: &SegmentFile, start: u64, end: u64) -> Result<(), Fault> {
@@ -160,9 +161,11 @@ impl Installed {
 
     /// Turns a delta of all keys into an image.
     fn image_of_delta(&mut self) -> Result<(), Fault> {
-        let Some(file) = self.file.clone() else { return Ok(()) };
-        let mut delta = std::mem::take(&mut self.delta);
-        delta.sort(|offset| Ok::<_, Fault>(file.record(offset)?.key))?;
+        if !self.file.is_there() {
+            return Ok(());
+        }
+        self.sort()?;
+        let delta = std::mem::take(&mut self.delta);
         let entries: Vec<(u32, u64)> = (0..delta.len()).map(|number| delta.sorted(number)).collect();
         self.use_image(Image::build(&entries), self.length())
     }

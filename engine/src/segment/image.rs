@@ -125,6 +125,12 @@ impl Image {
         self.bytes[at..at + 4].copy_from_slice(&units(offset).to_le_bytes());
     }
 
+    /// Asks for the memory in which a key's slot is going to be looked for.
+    #[inline]
+    pub fn prefetch(&self, digest: u32) {
+        self.bytes.prefetch(self.start + self.home(digest) * BUCKET);
+    }
+
     /// Finds the slot of a key among those with its tag; `is_it` compares the record at an offset.
     #[inline]
     pub fn find<E>(
@@ -303,6 +309,16 @@ impl Image {
         let mut bytes = page::encode_page(MAGIC, &header);
         bytes.extend_from_slice(body);
         bytes
+    }
+
+    /// The bytes of an image's file with other totals.
+    ///
+    /// # Errors
+    /// What is wrong with its header.
+    pub fn with_totals(mut bytes: Vec<u8>, totals: super::Totals) -> Result<Vec<u8>, String> {
+        let header: ImageHeader = page::decode(MAGIC, &bytes)?;
+        bytes[..PAGE_LEN].copy_from_slice(&page::encode_page(MAGIC, &ImageHeader { totals, ..header }));
+        Ok(bytes)
     }
 
     /// Takes an image's file as it is mapped; everything in it is checked.

@@ -3,10 +3,11 @@
 //! Map the file and its image, check the headers, check and index the records after the image. A damaged
 //! or missing image costs time alone: the file has everything. A damaged file is a fault that names the offset.
 
+use super::file::{AppendFile, RecordFile};
 use super::image::Image;
-use super::installed::{ImageAt, Installed, SegmentFile};
+use super::installed::{ImageAt, Installed};
 use super::{SegmentCut, Totals};
-use crate::env::map::{AppendMap, Appender};
+use crate::env::map::Appender;
 use crate::env::{Environment, Open};
 use crate::error::Fault;
 use crate::key::{Generation, SegmentId};
@@ -108,15 +109,10 @@ impl Place {
 }
 
 /// Makes the file of a new generation, with room for `len` bytes of records.
-pub(super) fn create_file(
-    place: &Place,
-    id: SegmentId,
-    generation: Generation,
-    len: u64,
-) -> Result<(SegmentFile, Appender), Fault> {
+pub(super) fn create_file(place: &Place, id: SegmentId, generation: Generation, len: u64) -> Result<AppendFile, Fault> {
     let path = place.segment_path(id, generation);
     let disk = &place.environment.disk;
-    let attempt = || -> std::io::Result<AppendMap> {
+    let attempt = || -> std::io::Result<Appender> {
         let spare = place.spares.lock().pop();
         let had_spare = spare.is_some();
         if let Some(spare) = spare {
@@ -134,13 +130,13 @@ pub(super) fn create_file(
             }
             result => result?,
         };
-        let mut map = file.map_append(place.capacity, 0)?;
-        map.appender.reserve(PAGE_LEN as u64 + len)?;
+        let mut appender = file.map_append(place.capacity, 0)?;
+        appender.reserve(PAGE_LEN as u64 + len)?;
         let header = place.header_page(id, generation);
-        map.appender.append(PAGE_LEN, |room| room.copy_from_slice(&header));
-        Ok(map)
+        appender.append(PAGE_LEN, |room| room.copy_from_slice(&header));
+        Ok(appender)
     };
-    Ok(SegmentFile::new(attempt().map_err(Fault::io("creating", &path))?, path))
+    Ok(AppendFile::new(attempt().map_err(Fault::io("creating", &path))?, path))
 }
 
 /// Installs a segment at a cut.
@@ -151,19 +147,19 @@ pub(super) fn install(place: &Place, id: SegmentId, cut: &SegmentCut) -> Result<
     }
     let path = place.segment_path(id, cut.generation);
     let file = place.environment.disk.open(&path, Open::ReadWrite).map_err(Fault::io("opening", &path))?;
-    let map = file.map_append(place.capacity, cut.length).map_err(|error| match error.kind() {
+    let appender = file.map_append(place.capacity, cut.length).map_err(|error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => Fault::corrupt(&path, cut.length, error.to_string()),
         _ => Fault::io("mapping", &path)(error),
     })?;
-    let (file, appender) = SegmentFile::new(map, path);
+    let file = AppendFile::new(appender, path);
     check_header(place, id, cut.generation, &file)?;
-    (installed.file, installed.appender) = (Some(file), Some(appender));
+    installed.file = RecordFile::Appended(file);
     installed.covered = PAGE_LEN as u64;
     if let Some((covered, totals, image)) = usable_image(place, id, cut) {
         installed.covered = covered;
         installed.image_at = ImageAt::Checkpoint;
         installed.image = image;
-        installed.totals = totals;
+        (installed.totals, installed.covered_totals) = (totals, totals);
     }
     installed.imaged = installed.covered;
     let mut offset = installed.covered;
@@ -177,8 +173,8 @@ pub(super) fn install(place: &Place, id: SegmentId, cut: &SegmentCut) -> Result<
     Ok(installed)
 }
 
-fn check_header(place: &Place, id: SegmentId, generation: Generation, file: &SegmentFile) -> Result<(), Fault> {
-    let page = file.reader.get(0, PAGE_LEN).ok_or_else(|| file.damaged(0, "it is shorter than its header"))?;
+fn check_header(place: &Place, id: SegmentId, generation: Generation, file: &AppendFile) -> Result<(), Fault> {
+    let page = file.appender.get(0, PAGE_LEN).ok_or_else(|| file.damaged(0, "it is shorter than its header"))?;
     let header: SegmentFileHeader = page::decode(SEGMENT_MAGIC, page).map_err(|what| file.damaged(0, &what))?;
     let expected = place.header(id, generation);
     if header != expected {

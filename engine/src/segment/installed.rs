@@ -3,61 +3,19 @@
 //! The index is the [image](super::image) and the [delta](super::delta); each key is in exactly one of the
 //! two, with the offset of its newest record. Tombstones stay in the index until compaction, so that an
 //! older cut can be read by walking the chain of versions from any key.
+//!
+//! A version that no cut names and no reader outside of the lock may see is overwritten by the next one of the same
+//! length ([`Installed::append`]); every other one stays, and the next one is appended.
 
 use super::delta::{Delta, DeltaSlot};
+use super::file::{AppendFile, RecordFile, SegmentFile};
 use super::image::{Image, Slot};
 use super::record::{Content, Head, Kind, Record};
 use super::{SegmentCut, Totals, install};
-use crate::env::map::{AppendMap, Appender, Reader};
+use crate::env::map::Appender;
 use crate::error::Fault;
 use crate::evaluate::Stored;
 use crate::key::{Generation, KeyHash, SegmentId};
-use std::path::PathBuf;
-use std::sync::Arc;
-
-/// A segment's file, mapped, to read.
-#[derive(Clone)]
-pub(crate) struct SegmentFile {
-    pub(super) reader: Reader,
-    pub(super) path: Arc<PathBuf>,
-}
-
-impl SegmentFile {
-    pub(super) fn new(map: AppendMap, path: PathBuf) -> (SegmentFile, Appender) {
-        (SegmentFile { reader: map.reader, path: Arc::new(path) }, map.appender)
-    }
-
-    /// The record at an offset, its head and key checked.
-    #[inline]
-    pub(crate) fn record(&self, offset: u64) -> Result<Record<'_>, Fault> {
-        Record::read(|at, len| self.reader.get(at, len), offset).map_err(|what| self.damaged(offset, what))
-    }
-
-    /// The version of a record's key in the file's first `length` bytes: back along the chain of versions.
-    pub(crate) fn version_at<'a>(&'a self, mut record: Record<'a>, length: u64) -> Result<Option<Record<'a>>, Fault> {
-        while record.offset >= length {
-            let previous = record.head.previous;
-            if previous == 0 {
-                return Ok(None);
-            }
-            if previous >= record.offset {
-                return Err(self.damaged(record.offset, "a record's previous version lies after it"));
-            }
-            record = self.record(previous)?;
-        }
-        Ok(Some(record))
-    }
-
-    /// Whether no other reader of the map is left besides this one and its appender.
-    pub(crate) fn has_one_reader(&self) -> bool {
-        self.reader.users() <= 2
-    }
-
-    #[cold]
-    pub(crate) fn damaged(&self, offset: u64, what: &str) -> Fault {
-        Fault::corrupt(&self.path, offset, what)
-    }
-}
 
 /// Where the file of an image lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +27,9 @@ pub(crate) enum ImageAt {
     /// In the folder of images that this process made.
     Images,
 }
+
+/// Bytes of a record, at most, that are asked for before its head was read: as many as a core waits for at once.
+const PREFETCH_MAX: u64 = 1152;
 
 /// Where the index has a key.
 #[derive(Debug, Clone, Copy)]
@@ -82,13 +43,14 @@ pub(crate) struct Installed {
     pub(super) id: SegmentId,
     pub(super) generation: Generation,
     pub(super) place: super::Place,
-    /// None until the first write.
-    pub(super) file: Option<SegmentFile>,
-    /// Who writes the file; an index that follows another one's file has none.
-    pub(super) appender: Option<Appender>,
+    pub(super) file: RecordFile,
     pub(super) image: Image,
     /// Length of the file that the image on disk covers.
     pub(super) covered: u64,
+    /// What the covered part holds, as far as versions in it were not replaced by ones that lie behind it.
+    pub(super) covered_totals: Totals,
+    /// Whether that is no longer what the image on disk says.
+    pub(super) is_image_stale: bool,
     /// Where that image is.
     pub(super) image_at: ImageAt,
     /// Length of the file that the image in use covers, which is not on disk where that was full.
@@ -104,10 +66,11 @@ impl Installed {
             id,
             generation,
             place: place.clone(),
-            file: None,
-            appender: None,
+            file: RecordFile::Nothing,
             image: Image::empty(),
             covered: 0,
+            covered_totals: Totals::default(),
+            is_image_stale: false,
             image_at: ImageAt::Nowhere,
             imaged: 0,
             delta: Delta::default(),
@@ -128,7 +91,10 @@ impl Installed {
     /// Length of its file.
     #[inline]
     pub fn length(&self) -> u64 {
-        self.appender.as_ref().map_or(0, Appender::tail)
+        match &self.file {
+            RecordFile::Appended(file) => file.appender.tail(),
+            _ => 0,
+        }
     }
 
     /// Its part of a cut taken now.
@@ -148,10 +114,25 @@ impl Installed {
         KeyHash::of(key, self.place.seed)
     }
 
-    fn find(&self, hash: KeyHash, key: &[u8]) -> Result<Option<(Found, Record<'_>)>, Fault> {
-        let Some(file) = &self.file else { return Ok(None) };
+    /// Asks for the memory in which a key is going to be looked for, so that it comes while other work is done.
+    #[inline]
+    pub fn prefetch(&self, hash: KeyHash) {
+        self.image.prefetch(hash.digest());
+    }
+
+    /// Finds a key's newest record. From the offset `whole_from` on, more than its head is going to be used.
+    #[inline]
+    fn find(&self, hash: KeyHash, key: &[u8], whole_from: u64) -> Result<Option<(Found, Record<'_>)>, Fault> {
+        let file = &self.file;
+        if !file.is_there() {
+            return Ok(None);
+        }
+        let len = (self.totals.live_bytes / self.totals.live_records.max(1)).min(PREFETCH_MAX);
         let mut record = None;
         let mut is_it = |offset| {
+            if offset >= whole_from {
+                file.prefetch(offset, len);
+            }
             let candidate = file.record(offset)?;
             // Tags and digests collide: the key decides.
             if candidate.key == key {
@@ -169,14 +150,14 @@ impl Installed {
     /// A key's newest record, a tombstone perhaps.
     #[inline]
     pub fn newest(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Record<'_>>, Fault> {
-        Ok(self.find(hash, key)?.map(|(_, record)| record))
+        Ok(self.find(hash, key, u64::MAX)?.map(|(_, record)| record))
     }
 
     /// A key's present version.
     #[inline]
     pub fn stored(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Stored<'_>>, Fault> {
-        match self.newest(hash, key)? {
-            Some(record) => self.stored_of(&record),
+        match self.find(hash, key, 0)? {
+            Some((_, record)) => self.stored_of(&record),
             None => Ok(None),
         }
     }
@@ -186,15 +167,11 @@ impl Installed {
     }
 
     pub(super) fn record(&self, offset: u64) -> Result<Record<'_>, Fault> {
-        match &self.file {
-            Some(file) => file.record(offset),
-            None => unreachable!("an index without a file has no offsets"),
-        }
+        self.file.record(offset)
     }
 
     pub(super) fn damaged(&self, offset: u64, what: &str) -> Fault {
-        let path = self.file.as_ref().map_or(&self.place.folder, |file| &file.path);
-        Fault::corrupt(path, offset, what)
+        self.file.damaged(offset, what).unwrap_or_else(|| Fault::corrupt(&self.place.folder, offset, what))
     }
 
     /// Makes room for records of this length in all, so that appending them can't fail for want of it (S4).
@@ -203,31 +180,57 @@ impl Installed {
     /// A full disk; nothing has changed then.
     #[inline]
     pub fn reserve(&mut self, len: u64) -> Result<(), Fault> {
-        match (&mut self.appender, &self.file) {
-            (Some(appender), Some(file)) => appender.reserve(len).map_err(Fault::io("extending", &file.path)),
-            _ => {
-                let (file, appender) = install::create_file(&self.place, self.id, self.generation, len)?;
-                (self.file, self.appender) = (Some(file), Some(appender));
-                Ok(())
-            }
+        if let RecordFile::Appended(AppendFile { appender, path }) = &mut self.file {
+            return appender.reserve(len).map_err(Fault::io("extending", path));
+        }
+        self.file = RecordFile::Appended(install::create_file(&self.place, self.id, self.generation, len)?);
+        Ok(())
+    }
+
+    fn appender(&mut self) -> &mut Appender {
+        match &mut self.file {
+            RecordFile::Appended(file) => &mut file.appender,
+            _ => unreachable!("room was reserved"),
         }
     }
 
-    /// Appends a version. Room for it was [reserved](Installed::reserve) before.
+    /// Writes a version. Room for it was [reserved](Installed::reserve) before.
+    ///
+    /// It is appended; where the version before lies at or above `frozen`, nobody reads that outside of the lock, and
+    /// the two are of one length, it takes its place (S1).
     ///
     /// # Errors
     /// Only damage of the version that it replaces.
-    pub fn append(&mut self, hash: KeyHash, key: &[u8], content: &Content<'_>) -> Result<(), Fault> {
-        let previous = self.find(hash, key)?.map(|(found, record)| (found, record.offset, record.head));
+    pub fn append(&mut self, hash: KeyHash, key: &[u8], content: &Content<'_>, frozen: u64) -> Result<(), Fault> {
+        let previous = self.find(hash, key, frozen)?.map(|(found, record)| (found, record.offset, record.head));
         if content.value.is_none() && previous.is_none_or(|(_, _, head)| head.kind == Kind::Tombstone) {
             return Ok(());
         }
         let head = Head::new(key, content, previous.map_or(0, |(_, offset, _)| offset));
-        let Some(appender) = &mut self.appender else { unreachable!("room was reserved") };
-        let offset =
-            appender.append(head.record_len as usize, |room| head.write(key, content.value.unwrap_or_default(), room));
+        let value = content.value.unwrap_or_default();
+        if let Some((_, offset, old)) = &previous
+            && *offset >= frozen
+            && (old.kind, old.record_len) == (head.kind, head.record_len)
+        {
+            let head = Head { previous: old.previous, ..head };
+            if self.appender().overwrite(*offset, head.record_len as usize, |room| head.write(key, value, room)) {
+                self.count_overwritten(*offset, &Totals::of(old, hash), &Totals::of(&head, hash));
+                return Ok(());
+            }
+        }
+        let offset = self.appender().append(head.record_len as usize, |room| head.write(key, value, room));
         self.point_to(hash, previous.map(|(found, _, head)| (found, head)), &head, offset);
         Ok(())
+    }
+
+    fn count_overwritten(&mut self, offset: u64, old: &Totals, new: &Totals) {
+        self.totals.replace(old, new);
+        if offset < self.covered {
+            // An image in a checkpoint covers what a cut names.
+            assert_eq!(self.image_at, ImageAt::Images, "S1: what a checkpoint's image covers is not overwritten");
+            self.covered_totals.replace(old, new);
+            self.is_image_stale = true;
+        }
     }
 
     /// Lets the index know of a record that the file has beyond what is indexed; checks all of it.
@@ -235,26 +238,14 @@ impl Installed {
         let record = self.record(offset)?;
         self.stored_of(&record)?;
         let (head, end, hash) = (record.head, record.end(), self.hash(record.key));
-        let previous = self.find(hash, record.key)?.map(|(found, record)| (found, record.head));
+        let previous = self.find(hash, record.key, u64::MAX)?.map(|(found, record)| (found, record.head));
         self.point_to(hash, previous, &head, offset);
         Ok(end)
     }
 
     fn point_to(&mut self, hash: KeyHash, previous: Option<(Found, Head)>, head: &Head, offset: u64) {
-        if let Some((_, old)) = previous
-            && old.kind == Kind::Put
-        {
-            self.totals.live_records -= 1;
-            self.totals.live_bytes -= u64::from(old.record_len);
-            self.totals.expiring_records -= u64::from(old.expires_at_ms != 0);
-            self.totals.digest = self.totals.digest.wrapping_sub(old.content_digest(hash.get()));
-        }
-        if head.kind == Kind::Put {
-            self.totals.live_records += 1;
-            self.totals.live_bytes += u64::from(head.record_len);
-            self.totals.expiring_records += u64::from(head.expires_at_ms != 0);
-            self.totals.digest = self.totals.digest.wrapping_add(head.content_digest(hash.get()));
-        }
+        let old = previous.map_or_else(Totals::default, |(_, old)| Totals::of(&old, hash));
+        self.totals.replace(&old, &Totals::of(head, hash));
         match previous {
             Some((Found::Image(slot), _)) => self.image.set(slot, offset),
             Some((Found::Delta(slot), _)) => self.delta.set(slot, offset),
@@ -262,13 +253,13 @@ impl Installed {
         }
     }
 
-    /// Its file, to read without the lock.
-    pub(crate) fn file(&self) -> Option<&SegmentFile> {
-        self.file.as_ref()
+    /// Its file, to read without the lock as far as it is written now.
+    pub(crate) fn share(&self) -> Option<SegmentFile> {
+        self.file.share()
     }
 
-    /// The image on disk: where it lies and how much of the file it covers.
-    pub(crate) fn image_at(&self) -> (ImageAt, u64) {
-        (self.image_at, self.covered)
+    /// Lets those who [share](Installed::share) the file read all that is written now.
+    pub(crate) fn show(&self) {
+        self.file.show();
     }
 }

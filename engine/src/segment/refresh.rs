@@ -4,12 +4,14 @@
 //! lock: copy image and delta -- unlock: merge, write the file, map it, index what came since -- lock: the rest, swap
 //! ```
 
+use super::file::RecordFile;
 use super::image::Image;
 use super::installed::{ImageAt, Installed};
-use super::{Segment, install};
+use super::{Segment, SegmentCut, install};
 use crate::env::Open;
 use crate::error::Fault;
 use crate::key::KeyHash;
+use std::path::Path;
 
 /// Keys in a delta below which no image is made for its sake.
 const MIN_DELTA: usize = 1024;
@@ -40,9 +42,9 @@ pub(crate) fn refresh(segment: &Segment) -> Result<bool, Fault> {
     // What the lock is held for: two copies, some 10 bytes a key.
     let Some(mut guard) = segment.lock_installed() else { return Ok(false) };
     let installed = guard.installed_mut();
-    let Some(file) = installed.file.clone() else { return Ok(false) };
+    installed.sort()?;
+    let Some(file) = installed.share() else { return Ok(false) };
     let (place, generation) = (installed.place.clone(), installed.generation);
-    installed.delta.sort(|offset| Ok::<_, Fault>(file.record(offset)?.key))?;
     let (covered, totals) = (installed.length(), installed.totals);
     let image = installed.image.snapshot();
     let added: Vec<(u32, u64)> = (0..installed.delta.len()).map(|number| installed.delta.sorted(number)).collect();
@@ -58,7 +60,7 @@ pub(crate) fn refresh(segment: &Segment) -> Result<bool, Fault> {
     })?;
 
     let mut new = Installed::empty(&place, segment.id(), generation);
-    new.file = Some(file);
+    new.file = RecordFile::Followed(file);
     new.totals = totals;
     new.use_image(image, covered)?;
     let mut indexed = covered;
@@ -68,11 +70,13 @@ pub(crate) fn refresh(segment: &Segment) -> Result<bool, Fault> {
         if old.generation != generation {
             return Ok(false);
         }
+        // What is indexed without the lock must not change meanwhile.
+        old.show();
         let tail = old.length();
         if tail - indexed <= SWAP_TAIL {
             new.index_records(indexed, tail)?;
             assert_eq!(new.totals, old.totals, "S3: a new image says what the old index says");
-            new.appender = old.appender.take();
+            new.file = std::mem::take(&mut old.file);
             guard.replace(new, false);
             return Ok(true);
         }
@@ -96,10 +100,26 @@ impl Installed {
     /// memory; where the disk is full it stays in memory.
     pub(super) fn use_image(&mut self, image: Image, covered: u64) -> Result<(), Fault> {
         let (place, id, generation) = (&self.place, self.id, self.generation);
-        let bytes = image.encode(id, generation, place.seed, covered, self.totals);
         let path = place.image_path(id, generation);
+        if !self.write_image(&path, &image.encode(id, generation, place.seed, covered, self.totals))? {
+            (self.image, self.imaged) = (image, covered);
+            return Ok(());
+        }
+        match install::open_image(place, id, generation, &path) {
+            Ok(Some((_, _, image))) => {
+                (self.image, self.covered, self.image_at) = (image, covered, ImageAt::Images);
+                (self.imaged, self.covered_totals, self.is_image_stale) = (covered, self.totals, false);
+                Ok(())
+            }
+            Ok(None) => Err(Fault::corrupt(&path, 0, "an image that was just written is gone")),
+            Err(what) => Err(Fault::corrupt(&path, 0, what)),
+        }
+    }
+
+    /// Writes the file of an image under its name; answers `false` where the disk is full.
+    fn write_image(&self, path: &Path, bytes: &[u8]) -> Result<bool, Fault> {
         let new_path = path.with_extension("new");
-        let disk = &place.environment.disk;
+        let disk = &self.place.environment.disk;
         let write = || -> std::io::Result<()> {
             match disk.remove_file(&new_path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -107,26 +127,41 @@ impl Installed {
             }
             let file = disk.open(&new_path, Open::CreateNew)?;
             file.allocate(bytes.len() as u64)?;
-            file.write_all_at(&bytes, 0)?;
-            disk.rename(&new_path, &path)
+            file.write_all_at(bytes, 0)?;
+            disk.rename(&new_path, path)
         };
         match write() {
-            Ok(()) => {}
+            Ok(()) => Ok(true),
             Err(error) if crate::env::is_disk_full(&error) => {
                 let _ = disk.remove_file(&new_path);
-                (self.image, self.imaged) = (image, covered);
-                return Ok(());
+                Ok(false)
             }
-            Err(error) => return Err(Fault::io("writing", &path)(error)),
+            Err(error) => Err(Fault::io("writing", path)(error)),
         }
-        match install::open_image(place, id, generation, &path) {
-            Ok(Some((_, _, image))) => {
-                (self.image, self.covered, self.image_at) = (image, covered, ImageAt::Images);
-                self.imaged = covered;
-                Ok(())
+    }
+
+    /// Whether the folder of images has one that a checkpoint of this cut can use: of its generation, and covering no
+    /// more than it.
+    ///
+    /// Versions that were overwritten since the image was made are still where it says, but its totals are of
+    /// before. They are written anew here. Since the cut was taken nothing that it names changes, so that they stay right.
+    ///
+    /// # Errors
+    /// Faults of the disk, damage.
+    pub(crate) fn has_image_for(&mut self, cut: &SegmentCut) -> Result<bool, Fault> {
+        if self.generation != cut.generation || self.image_at != ImageAt::Images || self.covered > cut.length {
+            return Ok(false);
+        }
+        if self.is_image_stale {
+            let path = self.place.image_path(self.id, self.generation);
+            let bytes = self.place.environment.disk.read(&path, u64::MAX).map_err(Fault::io("reading", &path))?;
+            let bytes =
+                Image::with_totals(bytes, self.covered_totals).map_err(|what| Fault::corrupt(&path, 0, what))?;
+            if !self.write_image(&path, &bytes)? {
+                return Ok(false);
             }
-            Ok(None) => Err(Fault::corrupt(&path, 0, "an image that was just written is gone")),
-            Err(what) => Err(Fault::corrupt(&path, 0, what)),
+            self.is_image_stale = false;
         }
+        Ok(true)
     }
 }

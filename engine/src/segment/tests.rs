@@ -6,6 +6,7 @@
 
 mod collisions;
 mod harness;
+mod overwriting;
 mod threads;
 
 use harness::{Harness, Key, keys};
@@ -28,9 +29,11 @@ enum Op {
 }
 
 fn op(keys: usize) -> impl Strategy<Value = Op> {
-    let write = (0..keys, prop_oneof![3 => (0..300_usize).prop_map(Some), 1 => Just(None)]);
+    // Versions of one length can be overwritten, others not.
+    let len = prop_oneof![0..300_usize, Just(100)];
+    let write = (0..keys, prop_oneof![3 => len.clone().prop_map(Some), 1 => Just(None)]);
     prop_oneof![
-        20 => (0..keys, 0..300_usize).prop_map(|(key, len)| Op::Put(key, len)),
+        20 => (0..keys, len).prop_map(|(key, len)| Op::Put(key, len)),
         6 => (0..keys).prop_map(Op::Delete),
         3 => Just(Op::Refresh),
         2 => vec(write, 0..40).prop_map(Op::Compact),

@@ -10,17 +10,14 @@ use std::ops::Bound;
 impl Installed {
     /// Brings the delta in key order, which [`Installed::range_offsets`] needs.
     pub(crate) fn sort(&mut self) -> Result<(), Fault> {
-        match &self.file {
-            Some(file) => self.delta.sort(|offset| Ok(file.record(offset)?.key)),
-            None => Ok(()),
-        }
+        let file = &self.file;
+        self.delta.sort(|offset| Ok(file.record(offset)?.key))
     }
 
     /// Offsets of the newest records of the range's keys, tombstones included, in key order: at most `limit`.
     /// After [`Installed::sort`].
     pub(crate) fn range_offsets(&self, range: &Range, limit: usize) -> Result<Vec<u64>, Fault> {
-        let Some(file) = &self.file else { return Ok(Vec::new()) };
-        let key_at = |offset: u64| Ok::<_, Fault>(file.record(offset)?.key);
+        let key_at = |offset: u64| Ok::<_, Fault>(self.record(offset)?.key);
         let is_before = |offset: u64| -> Result<bool, Fault> {
             Ok(match &range.start {
                 Bound::Unbounded => false,

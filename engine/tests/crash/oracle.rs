@@ -102,7 +102,9 @@ impl Commands {
             if random.random_bool(0.1) {
                 return Command::Delete { key: key.into(), condition: None };
             }
-            let value = vec![random.random::<u8>(); random.random_range(0..MAX_VALUE_LEN)];
+            // One length in half of the cases: such a version can take the place of the one before.
+            let len = if random.random_bool(0.5) { MAX_VALUE_LEN / 2 } else { random.random_range(0..MAX_VALUE_LEN) };
+            let value = vec![random.random::<u8>(); len];
             return Command::Put(Put::new(PutMode::Upsert, key, value));
         }
         match self.strategy.new_tree(&mut self.runner) {

@@ -4,7 +4,7 @@ use super::message::PeerMessage;
 use super::{Channel, Node, PAYLOAD_GRACE, SMALL_PAYLOAD};
 use crate::batch::{LocalBatch, LocalCommand};
 use crate::header::{BatchId, Content, Header};
-use crate::paxos::{ReplicaId, Request};
+use crate::paxos::{Leadership, ReplicaId, Request};
 use crate::replica::BatchReply;
 use skink_engine::command::Command;
 use skink_engine::error::Fault;
@@ -65,7 +65,7 @@ impl Node {
     }
 
     pub(super) fn proposed(&mut self, headers: Vec<Arc<Header>>) {
-        if self.leads() {
+        if matches!(self.protocol.leadership(), Leadership::Leads | Leadership::Prepares) {
             for header in headers {
                 self.inbox.push(header);
             }

@@ -146,6 +146,7 @@ impl Node {
             encoder: BatchEncoder::default(),
             sessions: BTreeMap::new(),
             now: 0,
+            proposed_in: Ballot::NONE,
             down: None,
             outputs: Vec::new(),
             is_stirred: true,

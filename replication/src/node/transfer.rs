@@ -207,25 +207,25 @@ impl Node {
         match (checked, &mut self.transfers.arrived) {
             (Ok(checked), Some(arrived)) => {
                 arrived.checked = Some(checked);
-                self.install_arrived()
+                Ok(())
             }
             (Ok(_), None) => Ok(()),
             (Err(fault), _) => self.give_up(fault),
         }
     }
 
-    pub(super) fn tick_transfers(&mut self) -> Result<(), Fault> {
+    pub(super) fn tick_transfers(&mut self) {
         let now = self.now;
         if self.transfers.receiving.take_if(|it| now.saturating_sub(it.heard) >= PATIENCE).is_some() {
             tracing::warn!("a checkpoint stopped coming; it is asked for again");
         }
-        self.install_arrived()
     }
 
-    /// Puts what has arrived in the place of the state, as soon as nothing is in the way.
-    fn install_arrived(&mut self) -> Result<(), Fault> {
+    /// Puts what has arrived in the place of the state, as soon as nothing is in the way: a start will go on in the log
+    /// where it is durable.
+    pub(super) fn install_arrived(&mut self) -> Result<(), Fault> {
         let is_checked = self.transfers.arrived.as_ref().is_some_and(|arrived| arrived.checked.is_some());
-        if !is_checked || self.execution.is_within_a_batch() || self.checkpoints.is_under_way() {
+        if !is_checked || self.log.has_work() || self.execution.is_within_a_batch() || self.checkpoints.is_under_way() {
             return Ok(());
         }
         let Some(Arrived { manifest, facts, checked: Some(checked) }) = self.transfers.arrived.take() else {

@@ -8,7 +8,7 @@ use super::message::Request;
 use std::collections::BTreeMap;
 
 /// Questions under way at a time.
-const MAX_ASKED: usize = 64;
+const MAX_ASKED: usize = 512;
 
 #[derive(Debug)]
 struct Asked {
@@ -89,7 +89,7 @@ mod tests {
     fn questions_are_bounded_and_wait_for_peers() {
         let peer = ReplicaId::new(1).unwrap();
         let mut fetch = Fetch::default();
-        let needs = || (1..200).map(|number| (request(number), None)).collect();
+        let needs = || (1..2000).map(|number| (request(number), None)).collect();
         assert!(fetch.needed(needs(), &[], 2).is_empty());
         assert_eq!(fetch.needed(needs(), &[peer], 2).len(), MAX_ASKED);
     }

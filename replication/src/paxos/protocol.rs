@@ -87,6 +87,8 @@ pub struct Protocol {
     /// None while the replica is silent (rule 14).
     pub(super) object: Option<Object>,
     pub(super) role: Role,
+    /// The promise that the object began with. One that was given to this replica itself makes it no leader any more.
+    begun_with: Ballot,
     pub(super) sessions: Sessions,
     pub(super) reads: Reads,
     pub(super) fetch: Fetch,
@@ -124,6 +126,7 @@ impl Protocol {
             log,
             object: None,
             role: Role { promise: Ballot::NONE, leads: false, accepts: false },
+            begun_with: Ballot::NONE,
             sessions: Sessions::default(),
             reads: Reads::default(),
             fetch: Fetch::default(),
@@ -195,12 +198,17 @@ impl Protocol {
         self.configuration.instance(self.log.lock().len())
     }
 
+    /// The ballot that this replica takes part in.
+    pub fn promise(&self) -> Ballot {
+        self.role.promise
+    }
+
     /// Who leads.
     pub fn leadership(&self) -> Leadership {
         match self.role {
             Role { leads: true, accepts: true, .. } => Leadership::Leads,
             Role { leads: true, accepts: false, .. } => Leadership::Prepares,
-            Role { promise, .. } => promise.replica().map_or(Leadership::Unknown, Leadership::Follows),
+            Role { .. } => self.leader().map_or(Leadership::Unknown, Leadership::Follows),
         }
     }
 
@@ -215,6 +223,7 @@ impl Protocol {
     pub(super) fn rebuild(&mut self) {
         let Ticks { election, resend, .. } = self.options.ticks;
         self.object = Some(object::build(self.own, &self.configuration, election, resend, self.log.clone()));
+        self.begun_with = self.log.lock().promise();
         self.heard.clear();
         self.observe();
     }
@@ -230,7 +239,7 @@ impl Protocol {
     fn observe(&mut self) {
         let Some(object) = &self.object else { return };
         let promise = Ballot::from_object(object.get_promise());
-        let leads = promise.replica() == Some(self.own);
+        let leads = promise.replica() == Some(self.own) && promise != self.begun_with;
         let accepts = object.get_current_leader().is_some_and(|(_, accepts)| accepts);
         self.role = Role { promise, leads, accepts };
         let accepted = self.configuration.instance(object.get_accepted_idx());

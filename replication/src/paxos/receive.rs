@@ -12,7 +12,7 @@ use skink_engine::position::Instance;
 /// Ballots that a leader takes at once to get above another one. What is further up takes another message.
 const MAX_OUTBIDS: usize = 64;
 /// Payloads of the first of these decided headers are asked for.
-const MAX_INCOMPLETE: usize = 32;
+const MAX_INCOMPLETE: usize = 256;
 
 impl Protocol {
     pub(super) fn connected(&mut self, peer: ReplicaId, session: SessionNumber, incarnation: u64) {

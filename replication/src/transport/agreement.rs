@@ -70,3 +70,52 @@ pub(super) fn check_address(applicant: &Applicant, own: ReplicaId) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Agreement, admit, check_address};
+    use crate::paxos::ReplicaId;
+    use crate::transport::negotiation::tests::applicant;
+    use std::collections::BTreeMap;
+
+    fn replica(number: u8) -> ReplicaId {
+        ReplicaId::new(number).unwrap()
+    }
+
+    #[test]
+    fn a_member_of_the_same_cluster_is_admitted() {
+        let peers = BTreeMap::from([(replica(1), ()), (replica(3), ())]);
+        let ours = Agreement::new(b"ours", "cluster 7");
+        let admit = |from, theirs: Option<&Agreement>, ours: Option<&Agreement>| {
+            admit(&applicant(from, 2, theirs.map(Agreement::claim)), replica(2), ours, &peers)
+        };
+        assert_eq!(admit(3, Some(&ours), Some(&ours)), Ok(()));
+        let text = |result: Result<(), String>| result.unwrap_err();
+        assert!(text(admit(3, Some(&ours), None)).contains("replica 2 opens no sessions yet"));
+        assert!(text(admit(3, None, Some(&ours))).contains("does not say which cluster"));
+        let theirs = Agreement::new(b"theirs", "cluster 8");
+        let mismatch = text(admit(3, Some(&theirs), Some(&ours)));
+        assert!(mismatch.contains("replica 3 has cluster 8, replica 2 has cluster 7"), "{mismatch}");
+        assert!(text(admit(4, Some(&ours), Some(&ours))).contains("replica 4 is no member: replica 2 knows of 1, 3"));
+        assert!(text(admit(1, Some(&ours), Some(&ours))).contains("the one with the higher number dials"));
+        assert_ne!(Agreement::new(b"theirs", "cluster 7"), ours, "descriptions are for people");
+    }
+
+    #[test]
+    fn a_wrong_address_is_told() {
+        assert_eq!(check_address(&applicant(3, 2, None), replica(2)), Ok(()));
+        let text = check_address(&applicant(3, 1, None), replica(2)).unwrap_err();
+        assert!(text.contains("this is replica 2, not replica 1"), "{text}");
+        let text = check_address(&applicant(2, 2, None), replica(2)).unwrap_err();
+        assert!(text.contains("two replicas have the number 2"), "{text}");
+    }
+
+    #[test]
+    fn refusals_fit_their_text() {
+        let long = "d".repeat(2000);
+        let (ours, theirs) = (Agreement::new(b"ours", &long), Agreement::new(b"theirs", &long));
+        let applicant = applicant(3, 2, Some(theirs.claim()));
+        let text = admit(&applicant, replica(2), Some(&ours), &BTreeMap::from([(replica(3), ())])).unwrap_err();
+        assert!(text.len() <= crate::transport::handshake::MAX_TEXT_LEN, "{}", text.len());
+    }
+}

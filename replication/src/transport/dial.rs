@@ -4,6 +4,7 @@ use super::handshake::{Claim, Hello, Purpose, Terms};
 use super::host::Host;
 use super::negotiation::{Dialer, DialerStep, Failure};
 use super::stream::{Stream, StreamError};
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -57,7 +58,7 @@ impl Dial {
     /// Goes on with the handshake; answers with the other end's terms at its end.
     pub(super) fn progress(&mut self, host: &mut Host, now: Instant) -> Result<Option<Terms>, DialError> {
         self.stream.flush(usize::MAX)?;
-        while let Some(message) = self.stream.receive_one(&mut host.scratch)? {
+        while let Some(message) = self.receive(host)? {
             match self.dialer.receive(&message, host.secret())? {
                 DialerStep::Say(answer) => {
                     self.stream.push(&[&answer]);
@@ -67,6 +68,13 @@ impl Dial {
             }
         }
         if now >= self.deadline { Err(DialError::Late) } else { Ok(None) }
+    }
+
+    fn receive(&mut self, host: &mut Host) -> Result<Option<Bytes>, DialError> {
+        self.stream.receive_one(&mut host.scratch).map_err(|error| match error {
+            StreamError::Frame(_) => Failure::Garbage.into(),
+            error => error.into(),
+        })
     }
 
     /// The connection, after the handshake.

@@ -43,7 +43,8 @@ impl Lobby {
             match stranger.progress(host) {
                 Ok(Some(applicant)) => applicants.push((stranger.stream, applicant)),
                 Ok(None) if now >= stranger.deadline => {
-                    let text = format!("a connection from {} said nothing in time", stranger.stream.address().ip());
+                    let text =
+                        format!("a connection from {} was not authenticated in time", stranger.stream.address().ip());
                     host.trouble(None, text, now);
                 }
                 Ok(None) => self.strangers.push_back(stranger),
@@ -56,6 +57,12 @@ impl Lobby {
             }
         }
         applicants
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.strangers.len()
     }
 
     pub(super) fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {

@@ -65,7 +65,8 @@ fn maintenance_comes_to_an_end_without_room_for_an_image() {
 fn a_refused_compaction_leaves_the_segment_as_it_was() {
     let (engine, disk) = open(1);
     for number in 0..200 {
-        put(&engine, number + 1, &format!("k{}", number % 50), vec![number as u8; 10_000]);
+        // Ever longer: a version of the same length would be overwritten, and nothing be there to compact.
+        put(&engine, number + 1, &format!("k{}", number % 50), vec![number as u8; 10_000 + number as usize]);
     }
     let before = engine.segment_cuts();
     for free in [0, 10_000, 400_000] {
@@ -78,5 +79,5 @@ fn a_refused_compaction_leaves_the_segment_as_it_was() {
     disk.set_faults(Faults::default());
     while engine.maintain(&|_| ()).unwrap() {}
     assert_eq!(engine.segment_cuts()[0].totals, before[0].totals);
-    assert_eq!(get(&engine, "k49"), Some(vec![199; 10_000]));
+    assert_eq!(get(&engine, "k49"), Some(vec![199; 10_199]));
 }

@@ -5,8 +5,9 @@ use crate::env::sim::{SimDisk, environment};
 use crate::env::{Disk, Open};
 use crate::key::{Generation, KeyHash, SegmentId};
 use crate::position::{Instance, Revision};
+use crate::segment::installed::ImageAt;
 use crate::segment::record::Head;
-use crate::segment::{Content, ImageAt, Place, Segment, SegmentCut, Totals, compact, record_len, refresh};
+use crate::segment::{Content, Place, Segment, SegmentCut, Totals, compact, record_len, refresh};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::cell::RefCell;
@@ -57,7 +58,8 @@ pub(super) fn append(segment: &Segment, place: &Place, key: &[u8], value: Option
     let installed = guard.installed_mut();
     installed.reserve(record_len(key.len(), value.map_or(0, <[u8]>::len))).unwrap();
     let content = Content { value, revision, expires_at_ms: revision.get() % 3 };
-    installed.append(installed.hash(key), key, &content).unwrap();
+    let hash = installed.hash(key);
+    guard.append(hash, key, &content).unwrap();
 }
 
 struct Kept {
@@ -138,7 +140,7 @@ impl Harness {
     }
 
     pub(super) fn cut(&mut self) {
-        let cut = self.segment.cut();
+        let cut = self.segment.freeze();
         if cut.length == 0 {
             return;
         }
@@ -150,14 +152,15 @@ impl Harness {
     }
 
     fn image(&self, cut: &SegmentCut) -> Option<Vec<u8>> {
-        let guard = self.segment.lock(&self.place).unwrap();
-        let (at, covered) = guard.installed().image_at();
-        let folder = match at {
+        let mut guard = self.segment.lock(&self.place).unwrap();
+        let folder = match guard.installed().image_at {
             ImageAt::Nowhere => return None,
             ImageAt::Checkpoint => self.place.checkpoint.lock().clone().unwrap(),
-            ImageAt::Images => self.place.images.as_ref().clone(),
+            ImageAt::Images => {
+                assert!(guard.installed_mut().has_image_for(cut).unwrap());
+                self.place.images.as_ref().clone()
+            }
         };
-        assert!(covered <= cut.length);
         Some(self.disk.read(&folder.join(Place::image_name(SegmentId(0), cut.generation)), u64::MAX).unwrap())
     }
 
@@ -267,7 +270,7 @@ impl Harness {
             assert!(bytes.starts_with(&kept.bytes), "S1: bytes below {:?} changed", kept.cut);
             // Generations of before a reinstall are gone with their process.
             let Some(installed) = guard.generation_mut(kept.cut.generation) else { continue };
-            let Some(file) = installed.file().cloned() else { continue };
+            let Some(file) = installed.share() else { continue };
             for key in &self.keys {
                 let newest = installed.newest(installed.hash(key), key).unwrap();
                 let version = newest

@@ -1,5 +1,6 @@
 //! Several transports in one thread, polled in turn until something holds.
 
+use super::tap::Tap;
 use crate::paxos::{ReplicaId, SessionNumber};
 use crate::transport::{Agreement, Channel, Secret, Sent, Transport, TransportEvent, TransportOptions};
 use std::collections::BTreeMap;
@@ -83,6 +84,11 @@ impl Member {
             .collect()
     }
 
+    /// Whether a trouble has all these words.
+    pub(super) fn has_trouble(&self, words: &[&str]) -> bool {
+        self.troubles().iter().any(|text| words.iter().all(|word| text.contains(word)))
+    }
+
     /// Sends in the open session.
     pub(super) fn send(&mut self, to: u8, channel: Channel, body: &[u8]) {
         let session = self.session(to).unwrap();
@@ -131,6 +137,22 @@ pub(super) fn open_all(members: &mut [&mut Member], numbers: &[u8]) {
 /// Two replicas with an open session; the second one dials.
 pub(super) fn pair() -> (Member, Member) {
     pair_with(options(1), options(2))
+}
+
+/// Two replicas and a tap between them, with an open session; the second one dials. The tap's links are the control connection
+/// and the two others, in any order.
+pub(super) fn tapped(first: TransportOptions, second: TransportOptions) -> (Member, Member, Tap) {
+    let (mut one, mut two) = (Member::new(first), Member::new(second));
+    let mut tap = Tap::new(address(&one));
+    one.transport.set_peers(BTreeMap::from([(replica(2), "127.0.0.1:1".into())]));
+    two.transport.set_peers(BTreeMap::from([(replica(1), tap.address().to_string())]));
+    one.transport.open_sessions(agreement(), 101);
+    two.transport.open_sessions(agreement(), 102);
+    until(&mut [&mut one, &mut two], |members| {
+        tap.step();
+        members[0].session(2).is_some() && members[1].session(1).is_some()
+    });
+    (one, two, tap)
 }
 
 /// Two replicas with an open session and these options.

@@ -22,8 +22,10 @@ const AWAY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Load {
     addresses: Vec<String>,
-    /// Whether a replica can be connected to.
+    /// Whether clients can use a replica.
     is_up: [AtomicBool; MEMBERS],
+    /// Whether there is a process.
+    is_alive: [AtomicBool; MEMBERS],
     /// How it goes.
     pub pace: Pace,
     /// The clients are to end with the write that they are at.
@@ -47,6 +49,7 @@ impl Load {
         Load {
             addresses,
             is_up: [const { AtomicBool::new(true) }; MEMBERS],
+            is_alive: [const { AtomicBool::new(true) }; MEMBERS],
             pace: Pace::new(),
             is_finished: AtomicBool::new(false),
             is_aborted: AtomicBool::new(false),
@@ -58,14 +61,30 @@ impl Load {
         &self.addresses[member]
     }
 
-    /// Whether a replica can be connected to.
+    /// Whether clients can use a replica.
     pub fn is_up(&self, member: usize) -> bool {
         self.is_up[member].load(Ordering::SeqCst)
     }
 
-    /// From now on a replica can be connected to, or can't.
-    pub fn set_up(&self, member: usize, is_up: bool) {
-        self.is_up[member].store(is_up, Ordering::SeqCst);
+    /// Whether a replica has a process, which may not be of use yet.
+    pub fn is_alive(&self, member: usize) -> bool {
+        self.is_alive[member].load(Ordering::SeqCst)
+    }
+
+    /// A replica is about to be killed.
+    pub fn set_dead(&self, member: usize) {
+        self.is_up[member].store(false, Ordering::SeqCst);
+        self.is_alive[member].store(false, Ordering::SeqCst);
+    }
+
+    /// A replica was started again.
+    pub fn set_alive(&self, member: usize) {
+        self.is_alive[member].store(true, Ordering::SeqCst);
+    }
+
+    /// Clients can use a replica again.
+    pub fn set_up(&self, member: usize) {
+        self.is_up[member].store(true, Ordering::SeqCst);
     }
 
     /// Writes that were acknowledged to all clients so far.

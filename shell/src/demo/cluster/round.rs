@@ -56,7 +56,7 @@ pub fn play(
     let number = killed + 1;
     let Pauses { of_all, .. } = load.pace.pauses();
     screen.step("load", &format!("no pause of all writes was longer than {}", ms(of_all)));
-    load.set_up(killed, false);
+    load.set_dead(killed);
     members.kill(killed)?;
     screen.step(&format!("kill -9 of {victim}"), &format!("replica {number}; the load goes on"));
     until(DEAD, signal, is_failed)?;
@@ -68,11 +68,12 @@ pub fn play(
     write_probe(load, (killed + 1) % MEMBERS, written.as_bytes(), signal)?;
     let decided = members.ask()?.iter().map(|replica| replica.decided).max().unwrap_or_default();
     let started = Instant::now();
+    load.set_alive(killed);
     members.start_again(killed)?;
     read_probe(load, killed, &written, signal)?;
     let answer = format!("first correct answer {} after the process was started", ms(started.elapsed()));
     screen.step("started again", &answer);
-    load.set_up(killed, true);
+    load.set_up(killed);
     patiently("the replica has not caught up", PATIENCE, signal, || {
         let replicas = members.ask()?;
         let own = replicas.iter().find(|replica| replica.replica == number as u64);

@@ -1,9 +1,9 @@
 //! The live view: how each replica stands by its own word, and how many writes its clients get acknowledged.
 
 use super::load::Load;
-use super::members::{MEMBERS, TIMEOUTS, own_row};
+use super::members::{MEMBERS, own_row};
 use super::screen::Screen;
-use crate::client::Client;
+use crate::client::{Client, Timeouts};
 use crate::demo::report::thousands;
 use crate::replicas::ReplicaRow;
 use crate::table::{Column, table};
@@ -15,6 +15,9 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const INTERVAL_OF_LINES: Duration = Duration::from_secs(2);
 /// How soon the end of the load is noticed.
 const STEP: Duration = Duration::from_millis(25);
+
+/// A replica that is not of use yet must not hold up the view of the others.
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_millis(100), silence: Duration::from_millis(200) };
 
 const COLUMNS: [Column; 7] = [
     Column::Right("replica"),
@@ -40,7 +43,12 @@ pub fn watch(load: &Load, screen: &Screen) {
         let seconds = before.0.elapsed().as_secs_f64();
         let views = clients.iter_mut().enumerate().map(|(member, client)| {
             let writes = acknowledged[member].saturating_sub(before.1[member]);
-            View { member, writes_per_second: (writes as f64 / seconds) as u64, row: look(load, member, client) }
+            View {
+                member,
+                writes_per_second: (writes as f64 / seconds) as u64,
+                is_alive: load.is_alive(member),
+                row: look(load, member, client),
+            }
         });
         let views: Vec<View> = views.collect();
         before = (Instant::now(), acknowledged);
@@ -55,7 +63,7 @@ pub fn watch(load: &Load, screen: &Screen) {
 
 /// What a replica says of itself, if it is there.
 fn look(load: &Load, member: usize, client: &mut Option<Client>) -> Option<ReplicaRow> {
-    if client.is_none() && load.is_up(member) {
+    if client.is_none() && load.is_alive(member) {
         *client = Client::connect(load.address(member), TIMEOUTS).ok();
     }
     let row = own_row(client.as_mut()?, member);
@@ -69,7 +77,8 @@ fn look(load: &Load, member: usize, client: &mut Option<Client>) -> Option<Repli
 struct View {
     member: usize,
     writes_per_second: u64,
-    /// None while it is dead.
+    is_alive: bool,
+    /// None while it does not answer.
     row: Option<ReplicaRow>,
 }
 
@@ -83,7 +92,11 @@ impl View {
             number(|row| row.decided),
             number(|row| row.executed),
             number(|row| row.lag),
-            self.row.as_ref().map_or("dead".to_string(), |row| row.state.clone()),
+            match &self.row {
+                Some(row) => row.state.clone(),
+                None if self.is_alive => "starting".to_string(),
+                None => "dead".to_string(),
+            },
         ]
     }
 }
@@ -111,10 +124,18 @@ mod tests {
 
     #[test]
     fn a_replica_that_is_dead_is_seen_as_that() {
-        let alive = View { member: 0, writes_per_second: 12_345, row: Some(replica(1, "leader", "serving", 6789)) };
+        let alive = View {
+            member: 0,
+            writes_per_second: 12_345,
+            is_alive: true,
+            row: Some(replica(1, "leader", "serving", 6789)),
+        };
         assert_eq!(alive.cells(), ["1", "leader", "12,345", "6,789", "6,789", "0", "serving"]);
-        let dead = View { member: 1, writes_per_second: 0, row: None };
+        let dead = View { member: 1, writes_per_second: 0, is_alive: false, row: None };
         assert_eq!(dead.cells(), ["2", "-", "0", "-", "-", "-", "dead"]);
+        let starting = View { is_alive: true, ..dead };
+        assert_eq!(starting.cells().last().map(String::as_str), Some("starting"));
+        let dead = View { is_alive: false, ..starting };
         let expected = "    | 1 leader 12,345/s, 6,789 decided, 6,789 executed, lag 0, serving | 2 dead";
         assert_eq!(line(&[alive, dead]), expected);
     }

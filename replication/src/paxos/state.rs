@@ -11,6 +11,7 @@
 use super::configuration::{Ballot, Configuration, ReplicaId};
 use super::durability::{CycleNumber, Durability, Facts};
 use super::entry::Entry;
+use super::event::Delivered;
 use super::frame::{OrderingFrame, StopSign, Suffix};
 use super::rules::{Rule, Rules};
 use crate::header::BatchId;
@@ -49,6 +50,8 @@ pub struct DurableState {
     pub(super) payloads: HashMap<BatchId, LogPosition>,
     pub(super) last_cycle: CycleNumber,
     pub(super) checkpoint: usize,
+    /// What was decided in configurations before, above the checkpoint.
+    pub(super) earlier: Vec<Delivered>,
 }
 
 impl DurableState {
@@ -66,6 +69,7 @@ impl DurableState {
             payloads: HashMap::new(),
             last_cycle: CycleNumber::default(),
             checkpoint: 0,
+            earlier: Vec::new(),
         }
     }
 }
@@ -163,6 +167,10 @@ impl LogState {
 
     pub(super) fn incarnation(&self, replica: ReplicaId) -> Option<u64> {
         self.incarnations.get(&replica).copied()
+    }
+
+    pub(super) fn incarnations(&self) -> &BTreeMap<ReplicaId, u64> {
+        &self.incarnations
     }
 
     pub(super) fn durability(&self) -> &Durability {

@@ -120,7 +120,7 @@ impl Protocol {
         let log = LogHandle::new(LogState::new(state, options.rules), Arc::clone(&configuration));
         let is_member = configuration.has_member(own);
         if is_member {
-            log.lock().set_incarnation(own, incarnation);
+            log.lock().note_incarnation(own, incarnation);
         }
         let is_silent = is_member && is_lost && options.rules.hold(Rule::Barrier);
         let mut protocol = Protocol {

@@ -291,6 +291,11 @@ impl LogState {
         self.stop_sign = stop_sign;
     }
 
+    /// This replica's own: its label has it already, so that no frame is needed for it.
+    pub(super) fn note_incarnation(&mut self, own: ReplicaId, incarnation: u64) {
+        self.incarnations.insert(own, incarnation);
+    }
+
     pub(super) fn set_incarnation(&mut self, replica: ReplicaId, incarnation: u64) {
         self.open.is_dirty |= self.incarnations.insert(replica, incarnation) != Some(incarnation);
     }
@@ -302,6 +307,10 @@ impl LogState {
             self.open.is_dirty = true;
             self.open.payloads.push((id, position));
         }
+    }
+
+    pub(super) fn take_payloads(&mut self) -> HashMap<BatchId, LogPosition> {
+        std::mem::take(&mut self.payloads)
     }
 
     /// The log's files before this position are gone, and with them their payloads.

@@ -6,11 +6,14 @@
 use super::configuration::{Ballot, Configuration, ReplicaId};
 use super::durability::CycleNumber;
 use super::event::Delivered;
+use super::frame::StopSign;
 use super::object::Object;
 use super::protocol::Protocol;
 use super::recovery::CheckpointFacts;
 use super::state::DurableState;
-use std::collections::BTreeMap;
+use crate::header::BatchId;
+use skink_engine::position::LogPosition;
+use std::collections::{BTreeMap, HashMap};
 
 impl DurableState {
     /// That of the member of a configuration in which it took no part yet.
@@ -70,9 +73,14 @@ impl Protocol {
         self.configuration.has_member(self.own)
     }
 
-    /// Whether the configuration's last entry is in the log here.
-    pub fn is_ending(&self) -> bool {
-        self.log.lock().stop_sign().is_some()
+    /// The configuration's last entry, if it is in the log here.
+    pub fn stop_sign(&self) -> Option<StopSign> {
+        self.log.lock().stop_sign().cloned()
+    }
+
+    /// Where payloads are in the log: a successor has none of them.
+    pub fn take_payloads(&mut self) -> HashMap<BatchId, LogPosition> {
+        self.log.lock().take_payloads()
     }
 
     /// Tries to lead, without an election.

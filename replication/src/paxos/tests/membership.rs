@@ -96,7 +96,7 @@ fn about_to_lose_one() -> Cluster {
     let next = MembershipChange::Remove { replica: replica(3) }.stop_sign(&configuration(4)).unwrap();
     assert_eq!(cluster.protocol(0).try_reconfigure(&next), Ok(()));
     cluster.take(0);
-    assert!(cluster.protocol(0).is_ending());
+    assert_eq!(cluster.protocol(0).stop_sign(), Some(next));
     cluster.settle(&all);
     cluster
 }

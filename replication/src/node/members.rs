@@ -13,7 +13,8 @@ use super::message::PeerMessage;
 use super::{Channel, Node, Output};
 use crate::header::BatchId;
 use crate::paxos::{
-    ChangeError, CheckpointFacts, Configuration, Event, MembershipChange, Protocol, ReplicaId, Request, Start, StopSign,
+    Ballot, ChangeError, CheckpointFacts, Configuration, Event, MembershipChange, Protocol, ReplicaId, Request, Start,
+    StopSign,
 };
 use skink_engine::error::Fault;
 use skink_engine::position::{Instance, LogPosition};
@@ -186,6 +187,8 @@ impl Node {
         let own = self.configuration().id();
         self.members.ahead.retain(|_, configuration| *configuration > own);
         self.inbox.clear();
+        // Ballots of different members can't be compared.
+        self.proposed_in = Ballot::NONE;
         for (peer, session) in self.sessions.clone() {
             let (session, incarnation) = (session.number, session.incarnation);
             self.protocol.handle(Event::Connected { peer, session, incarnation });

@@ -11,11 +11,13 @@
 //! network, no threads and no clock but its ticks: a runtime feeds it and does what comes out, in a server as in the
 //! simulator. What gathers between two cycles shares a log write; there is no timer in the way of a write.
 
+mod availability;
 mod batches;
 mod checkpoints;
 mod execution;
 mod inbox;
 mod log;
+mod members;
 pub mod message;
 mod output;
 mod payloads;
@@ -25,10 +27,11 @@ mod start;
 mod status;
 mod transfer;
 
+pub use members::ChangeReply;
 pub use output::{Channel, Output, PassReply};
 pub use start::{Membership, OrderingFacts};
 
-use crate::batch::{BatchEncoder, LocalBatch, Refusal};
+use crate::batch::{BatchEncoder, LocalBatch};
 use crate::header::{BatchId, Digests};
 use crate::paxos::{self, Ballot, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
 use crate::replica::BatchReply;
@@ -38,13 +41,14 @@ use checkpoints::Checkpoints;
 use execution::Execution;
 use inbox::Inbox;
 use log::NodeLog;
+use members::Members;
 use message::PeerMessage;
 use payloads::Payloads;
 use reads::WaitingReads;
 use skink_engine::command::Command;
 use skink_engine::engine::Engine;
 use skink_engine::error::Fault;
-use skink_engine::position::{Instance, LogPosition};
+use skink_engine::position::LogPosition;
 use status::PeerStatuses;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,9 +83,19 @@ impl NodeOptions {
     }
 }
 
+/// An open session with a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PeerSession {
+    number: SessionNumber,
+    /// What the peer's disk is known by.
+    incarnation: u64,
+}
+
 /// A replica among others.
 pub struct Node {
     own: ReplicaId,
+    /// What its disk is known by.
+    incarnation: u64,
     options: NodeOptions,
     engine: Arc<Engine>,
     protocol: Protocol,
@@ -94,8 +108,9 @@ pub struct Node {
     checkpoints: Checkpoints,
     transfers: Transfers,
     statuses: PeerStatuses,
+    members: Members,
     encoder: BatchEncoder,
-    sessions: BTreeMap<ReplicaId, SessionNumber>,
+    sessions: BTreeMap<ReplicaId, PeerSession>,
     /// Ticks since the start.
     now: u64,
     /// The ballot in which everything was proposed that has no answer: in another one, some of it may have no place.
@@ -125,13 +140,14 @@ impl Node {
         self.tick_status();
         self.tick_checkpoints();
         self.tick_transfers();
+        self.tick_members();
         self.is_stirred = true;
         Ok(())
     }
 
     /// A session with a peer is open at both ends.
     pub fn connected(&mut self, peer: ReplicaId, session: SessionNumber, incarnation: u64) {
-        self.sessions.insert(peer, session);
+        self.sessions.insert(peer, PeerSession { number: session, incarnation });
         self.transfers.session_ended(peer);
         self.protocol.handle(Event::Connected { peer, session, incarnation });
         if self.leader() == Some(peer) {
@@ -140,9 +156,13 @@ impl Node {
         self.is_stirred = true;
     }
 
+    fn is_in(&self, peer: ReplicaId, session: SessionNumber) -> bool {
+        self.sessions.get(&peer).is_some_and(|open| open.number == session)
+    }
+
     /// A session is over.
     pub fn disconnected(&mut self, peer: ReplicaId, session: SessionNumber) {
-        if self.sessions.get(&peer) == Some(&session) {
+        if self.is_in(peer, session) {
             self.sessions.remove(&peer);
             self.transfers.session_ended(peer);
             self.statuses.lost(peer);
@@ -155,7 +175,7 @@ impl Node {
     /// # Errors
     /// Faults of the disk: stop.
     pub fn received(&mut self, peer: ReplicaId, session: SessionNumber, body: &Bytes) -> Result<(), Fault> {
-        if self.sessions.get(&peer) != Some(&session) {
+        if !self.is_in(peer, session) {
             return Ok(());
         }
         let message = match PeerMessage::decode(body) {
@@ -169,13 +189,20 @@ impl Node {
         };
         self.is_stirred = true;
         match message {
-            PeerMessage::Order(envelope) => self.protocol.handle(Event::Received { peer, envelope }),
+            PeerMessage::Order(envelope) => {
+                self.heard_of(peer, envelope.configuration);
+                self.protocol.handle(Event::Received { peer, envelope });
+            }
+            // Who is no member is on its way in or out; what it wants comes again if it is still there.
+            _ if !self.configuration().has_member(peer) => {}
             PeerMessage::Propose(headers) => self.proposed(headers),
             PeerMessage::Payload { id, bytes } => self.payload_arrived(id, bytes)?,
-            PeerMessage::Ask(request) => self.asked(peer, request),
+            PeerMessage::Ask(request) => self.asked(peer, request)?,
             PeerMessage::Status(status, time_ms) => self.status_heard(peer, status, time_ms),
             PeerMessage::Digest(digest) => self.checkpoints.peer_digest(peer, digest),
             PeerMessage::Transfer(transfer) => self.transfer_arrived(peer, transfer)?,
+            PeerMessage::Change(change) => self.change_asked(peer, &change),
+            PeerMessage::ChangeRefused { configuration, why } => self.change_refused(configuration, why),
         }
         Ok(())
     }
@@ -183,6 +210,7 @@ impl Node {
     /// A heartbeat came. One that can't be decoded is worth nothing.
     pub fn heartbeat_received(&mut self, peer: ReplicaId, bytes: &[u8]) {
         if let Ok(heartbeat) = paxos::Heartbeat::decode(bytes) {
+            self.heard_of(peer, heartbeat.configuration);
             self.protocol.handle(Event::HeartbeatReceived { peer, heartbeat });
             self.is_stirred = true;
         }
@@ -327,6 +355,7 @@ impl Node {
         }
         if leadership == Leadership::Leads {
             self.propose_all();
+            self.hand_in_change();
         }
         self.outputs.push(Output::LeadershipChanged(leadership));
         self.is_stirred = true;
@@ -336,7 +365,7 @@ impl Node {
 
     /// Sends a message to a peer with whom there is a session.
     fn send(&mut self, peer: ReplicaId, channel: Channel, message: &PeerMessage) {
-        if let Some(&session) = self.sessions.get(&peer) {
+        if let Some(session) = self.sessions.get(&peer).map(|open| open.number) {
             let (head, body) = message.encode();
             self.outputs.push(Output::Send { peer, session, channel, head, body });
         }
@@ -386,13 +415,18 @@ impl Node {
     }
 
     /// A peer asks for what it lacks.
-    fn asked(&mut self, peer: ReplicaId, request: Request) {
-        if let Request::Payload { id, .. } = request
-            && let Some(bytes) = self.payload_in_memory(&id)
-        {
-            return self.send_payload(peer, id, bytes);
+    fn asked(&mut self, peer: ReplicaId, request: Request) -> Result<(), Fault> {
+        if let Request::Payload { id, .. } = request {
+            if let Some(bytes) = self.payload_in_memory(&id) {
+                self.send_payload(peer, id, bytes);
+                return Ok(());
+            }
+            if let (None, Some(position)) = (self.protocol.payload(&id), self.members.earlier_payload(&id)) {
+                return self.send_payload_at(peer, id, position);
+            }
         }
         self.protocol.handle(Event::Asked { peer, request });
+        Ok(())
     }
 
     // ---- payloads ----
@@ -434,63 +468,6 @@ impl Node {
             Leadership::Follows(leader) => Some(leader),
             Leadership::Prepares | Leadership::Unknown => None,
         }
-    }
-
-    // ---- a majority that can't be reached ----
-
-    /// Why requests are not taken, where they are not.
-    fn refusal(&self) -> Option<Refusal> {
-        if self.down.is_some() {
-            return Some(Refusal::NoMajority(
-                "no majority of the replicas can be reached; nothing of this request has happened, try again later"
-                    .into(),
-            ));
-        }
-        if self.batches.incarnation().is_none() {
-            return Some(Refusal::NoMajority(
-                "this replica lost its disk and has not got the state back yet; use another one, or try again later"
-                    .into(),
-            ));
-        }
-        None
-    }
-
-    /// Tells those who have waited too long.
-    fn expire(&mut self) {
-        let ticks = self.options.ticks(self.options.request_timeout);
-        let (batches, reads) = (self.batches.expired(self.now, ticks), self.reads.expired(self.now, ticks));
-        if batches.is_empty() && reads.is_empty() {
-            return;
-        }
-        let ms = self.options.request_timeout.as_millis();
-        let why = format!("no majority of the replicas answered within {ms} ms");
-        let unknown = format!("{why}; the command may still be executed, now or later");
-        for reply in batches {
-            self.outputs.push(Output::Answer(reply, Err(Refusal::NoMajority(unknown.clone()))));
-        }
-        for reply in reads {
-            self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
-        }
-        if self.down.is_none() {
-            tracing::error!("{why}: requests are refused until one does");
-            let read = self.reads.new_id();
-            self.down = Some(read);
-            self.protocol.handle(Event::ReadArrived { read });
-            for reply in self.reads.drain() {
-                self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
-            }
-        }
-    }
-
-    fn is_up_again(&mut self, _: Instance) {
-        self.down = None;
-        tracing::info!("a majority of the replicas answers again");
-        self.propose_all();
-    }
-
-    /// Whether requests are refused as no majority answers.
-    pub fn is_down(&self) -> bool {
-        self.down.is_some()
     }
 }
 

@@ -8,6 +8,7 @@
 //! (O1). The rules, why they are needed and where they are kept, are in `docs/ordering.md`.
 
 mod admission;
+mod change;
 mod checkpoints;
 mod configuration;
 mod departure;
@@ -31,12 +32,14 @@ mod send;
 mod sessions;
 mod state;
 mod storage;
+mod succession;
 
 #[cfg(test)]
 mod tests;
 
+pub use change::{ChangeError, MembershipChange};
 pub use checkpoints::Needed;
-pub use configuration::{Ballot, Configuration, ReplicaId};
+pub use configuration::{Ballot, Configuration, MAX_ADDRESS_LEN, ReplicaId};
 pub use departure::Gate;
 pub use durability::CycleNumber;
 pub use entry::{Barrier, Entry};

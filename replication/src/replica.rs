@@ -12,13 +12,14 @@
 mod cluster;
 mod core;
 mod joining;
+mod members;
 
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
 use crate::header::Digests;
 use crate::log_preparation::LogPreparation;
-use crate::node::{Node, PassReply};
-use crate::paxos::ReplicaId;
+use crate::node::{ChangeReply, Node, PassReply};
+use crate::paxos::{MembershipChange, ReplicaId};
 use crate::replay::{OldLog, Progress};
 use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
 use crate::transport::Waker;
@@ -110,6 +111,7 @@ pub(crate) enum Job {
     /// A checkpoint from another replica was checked.
     IncomingChecked(Result<Box<CheckedIncoming>, Fault>),
     Sweep(Vec<Bytes>),
+    ChangeMembers(MembershipChange, ChangeReply),
     Stop,
 }
 
@@ -302,7 +304,9 @@ impl Replica {
         joined.transport.open_sessions(cluster::agreement(&joined), joined.membership.incarnation);
         let (background, background_thread) = background::start(Arc::clone(&shared), None)?;
         let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
-        let runner = cluster::Runner::new(Arc::clone(&shared), node, joined.transport, background, log_preparation);
+        let roster = members::Roster::new(joined.announcement, joined.label);
+        let runner =
+            cluster::Runner::new(Arc::clone(&shared), node, joined.transport, roster, background, log_preparation);
         Self::spawn(shared, move || runner.run(background_thread))
     }
 

@@ -52,6 +52,8 @@ pub enum Condition {
     Unreachable,
     /// It has stopped.
     Stopped,
+    /// It is no member any more.
+    Removed,
 }
 
 impl fmt::Display for Condition {
@@ -64,6 +66,7 @@ impl fmt::Display for Condition {
             Condition::NoMajority => "no majority",
             Condition::Unreachable => "unreachable",
             Condition::Stopped => "stopped",
+            Condition::Removed => "removed",
         })
     }
 }
@@ -96,7 +99,7 @@ pub struct ClusterStatus {
     pub leader: Option<ReplicaId>,
     /// Number of the membership, from 1; 0 for a single replica.
     pub configuration: u32,
-    /// All members, ascending; what others said last, at most some tenths of a second ago unless they are unreachable.
+    /// All members, ascending, and the one that says so if it is none; what others said last, at most some tenths of a second ago unless they are unreachable.
     pub replicas: Vec<ReplicaStatus>,
 }
 

@@ -182,6 +182,11 @@ impl Transport {
         }
     }
 
+    /// The other members, and how this replica reaches them.
+    pub fn peers(&self) -> BTreeMap<ReplicaId, String> {
+        self.peers.iter().map(|(id, peer)| (*id, peer.address.clone())).collect()
+    }
+
     /// Adds a body, these parts in a row, to what waits to be written.
     pub fn send(&mut self, peer: ReplicaId, session: SessionNumber, channel: Channel, parts: &[&[u8]]) -> Sent {
         match self.peers.get_mut(&peer).and_then(Peer::session_mut) {

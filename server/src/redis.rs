@@ -23,6 +23,7 @@ mod administration;
 mod connection;
 mod expiry;
 mod keys;
+mod membership;
 mod parts;
 mod records;
 mod transactions;

@@ -1,8 +1,9 @@
 //! The command line.
 
 use crate::client::DEFAULT_ADDRESS;
-use crate::settings::{AddressError, PeerAddress, Settings};
+use crate::settings::{AddressError, NewMember, PeerAddress, Settings};
 use clap::{Args, Parser, Subcommand};
+use skink_replication::paxos::ReplicaId;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -28,6 +29,8 @@ pub enum Command {
     Restore(RestoreArguments),
     /// Show how the replicas of a cluster stand.
     Status(StatusArguments),
+    /// Let replicas of a cluster come in, go, or come back without their disk.
+    Replica(ReplicaArguments),
     /// Load three replicas, kill one of them and then another, and check that nothing is lost.
     Demo(DemoArguments),
 }
@@ -93,6 +96,48 @@ pub struct RestoreArguments {
     pub log_file_mb: Option<u32>,
 }
 
+/// `skink replica`.
+#[derive(Debug, Args)]
+pub struct ReplicaArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ReplicaCommand,
+    /// Any server of the cluster.
+    #[arg(long, global = true, value_name = "HOST:PORT", default_value = DEFAULT_ADDRESS)]
+    pub connect: String,
+}
+
+/// What becomes of a replica.
+#[derive(Debug, Subcommand)]
+pub enum ReplicaCommand {
+    /// Let a replica come in, and wait until it serves.
+    Add {
+        /// Its number, and where the others reach it.
+        #[arg(value_name = "N=HOST:PORT")]
+        member: NewMember,
+        /// Don't wait.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Let a replica go.
+    Remove {
+        /// Its number.
+        #[arg(value_name = "N", value_parser = replica_number)]
+        replica: ReplicaId,
+    },
+    /// Wait for a replica that comes back with an empty folder, as its disk is lost.
+    Replace {
+        /// Its number.
+        #[arg(value_name = "N", value_parser = replica_number)]
+        replica: ReplicaId,
+    },
+}
+
+fn replica_number(text: &str) -> Result<ReplicaId, String> {
+    let number = text.parse().ok().and_then(ReplicaId::new);
+    number.ok_or_else(|| format!("replicas' numbers are from 1 to {}", ReplicaId::MAX))
+}
+
 /// `skink demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
@@ -114,7 +159,7 @@ fn server_address(text: &str) -> Result<String, AddressError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, Command};
+    use super::{Cli, Command, ReplicaCommand};
     use crate::settings::LogLevel;
     use clap::error::ErrorKind;
     use clap::{CommandFactory, Parser};
@@ -191,6 +236,21 @@ mod tests {
         assert_eq!(restore.log_file_mb, Some(8));
         for line in ["skink restore b", "skink restore --data d"] {
             assert_eq!(parsed(line).unwrap_err().kind(), ErrorKind::MissingRequiredArgument, "{line}");
+        }
+    }
+
+    #[test]
+    fn replicas_come_and_go_by_their_numbers() {
+        let Ok(Command::Replica(replica)) = parsed("skink replica add 4=h:7380 --connect i:1") else {
+            panic!("not parsed")
+        };
+        let ReplicaCommand::Add { member, no_wait: false } = replica.command else { panic!("not an addition") };
+        assert_eq!((member.replica.get(), member.address.to_string().as_str()), (4, "h:7380"));
+        assert_eq!(replica.connect, "i:1");
+        assert!(matches!(parsed("skink replica remove 4"), Ok(Command::Replica(_))));
+        for line in ["replica add 4", "replica add 0=h:1", "replica add 4=h", "replica remove 16", "replica replace x"]
+        {
+            assert_eq!(parsed(&format!("skink {line}")).unwrap_err().kind(), ErrorKind::ValueValidation, "{line}");
         }
     }
 

@@ -12,6 +12,7 @@ mod cli;
 mod client;
 mod demo;
 mod live;
+mod membership;
 mod replicas;
 mod report;
 mod restore;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => report::conclude(verify::run(&arguments)),
         Command::Restore(arguments) => report::conclude(restore::run(&arguments)),
         Command::Status(arguments) => report::conclude(status::run(&arguments)),
+        Command::Replica(arguments) => report::conclude(membership::run(&arguments)),
         Command::Demo(arguments) => report::conclude(demo::run(&arguments)),
     }
 }

@@ -19,6 +19,7 @@ mod tests;
 
 pub use address::{AddressError, PeerAddress};
 pub use check::{Checked, SettingsError};
+pub use members::NewMember;
 
 use clap::{Args, ValueEnum};
 use members::Members;

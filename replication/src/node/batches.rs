@@ -102,6 +102,11 @@ impl OwnBatches {
         late.filter_map(|outstanding| outstanding.reply.take()).collect()
     }
 
+    /// Nobody proposes them any more; those who wait are to be told.
+    pub(super) fn give_up(&mut self) -> Vec<BatchReply> {
+        std::mem::take(&mut self.outstanding).into_values().filter_map(|outstanding| outstanding.reply).collect()
+    }
+
     /// Batches up to this sequence were executed elsewhere: nobody here knows what came of them.
     pub(super) fn executed_elsewhere(&mut self, is_executed: impl Fn(&BatchId) -> bool) -> Vec<BatchReply> {
         let gone: Vec<BatchId> = self.outstanding.keys().filter(|id| is_executed(id)).copied().collect();

@@ -73,6 +73,14 @@ impl Checkpoints {
         (self.last, self.log_position) = (instance, log_position);
     }
 
+    /// There will be none: those who wait are told why.
+    pub(super) fn refuse(&mut self, why: &str) {
+        let waiting = std::mem::take(&mut self.markers).into_values().flatten();
+        for reply in waiting.chain(std::mem::take(&mut self.wanted)) {
+            reply(Err(why.into()));
+        }
+    }
+
     /// A peer's digest.
     pub(super) fn peer_digest(&mut self, peer: ReplicaId, digest: StateDigest) {
         self.peers.entry(digest.instance).or_default().insert(peer, digest.digest);
@@ -138,8 +146,19 @@ impl Node {
     }
 
     /// A marker is executed: the cut.
-    pub(super) fn cut(&mut self, instance: Instance, marker: &BatchId) {
+    pub(super) fn marker_passed(&mut self, instance: Instance, marker: &BatchId) {
         let replies = self.checkpoints.markers.remove(marker).unwrap_or_default();
+        if instance >= self.configuration().start() {
+            return self.cut(instance, replies);
+        }
+        // A start executes what is left of a configuration that is over: its end is where the next cut is.
+        for reply in replies {
+            reply(Err("the members have changed: ask again".into()));
+        }
+    }
+
+    /// A cut at what was just executed, as all replicas make it there.
+    pub(super) fn cut(&mut self, instance: Instance, replies: Vec<CheckpointReply>) {
         let cut = self.cut_here(instance);
         let digest = cut.segments.iter().fold(0_u64, |sum, segment| sum.wrapping_add(segment.totals.digest));
         let digest = StateDigest { instance, digest };
@@ -166,7 +185,8 @@ impl Node {
     /// of a batch that waits for room.
     pub fn last_cut(&mut self) -> Option<skink_engine::engine::Cut> {
         let instance = self.executed();
-        let is_needed = instance > self.checkpoints.last && !self.execution.is_within_a_batch();
+        let is_here = instance >= self.configuration().start();
+        let is_needed = is_here && instance > self.checkpoints.last && !self.execution.is_within_a_batch();
         is_needed.then(|| self.cut_here(instance))
     }
 
@@ -185,6 +205,7 @@ impl Node {
         match self.engine.log_files().start() {
             Ok(before) => {
                 self.log.dropped(before);
+                self.members.forget_payloads(before);
                 self.protocol.handle(Event::LogDropped { before });
             }
             // What is there is not forgotten.

@@ -69,6 +69,11 @@ impl Execution {
         self.delivered.back().map_or(self.progress.instance, |last| last.instance)
     }
 
+    /// Whether what was delivered goes on from what was executed.
+    pub(super) fn goes_on(&self) -> bool {
+        self.delivered.front().is_some_and(|next| next.instance == self.progress.instance.next())
+    }
+
     pub(super) fn is_stalled(&self) -> bool {
         self.is_full && self.delivered.len() > MAX_DELIVERED
     }
@@ -100,7 +105,7 @@ impl Execution {
         if self.progress.instance >= index {
             return true;
         }
-        if self.delivered() < index {
+        if self.delivered() < index || !self.goes_on() {
             return false;
         }
         let until = self.delivered.iter().take_while(|delivered| delivered.instance <= index);
@@ -136,7 +141,8 @@ impl Node {
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
         for _ in 0..MAX_BURST {
-            let Some(next) = self.execution.delivered.front() else { break };
+            // What a replica that was added gets may come before the state that it goes on from.
+            let Some(next) = self.execution.delivered.front().filter(|_| self.execution.goes_on()) else { break };
             let instance = next.instance;
             let goes_on = match next.content.clone() {
                 DeliveredContent::Header { header, payload } => {
@@ -147,8 +153,9 @@ impl Node {
                     self.barrier_passed(barrier)?;
                     true
                 }
-                DeliveredContent::StopSign(_) => {
+                DeliveredContent::StopSign(stop_sign) => {
                     self.execution.progress.pass(instance);
+                    self.stop_sign_passed(instance, &stop_sign)?;
                     true
                 }
             };
@@ -157,7 +164,7 @@ impl Node {
             }
             self.execution.delivered.pop_front();
         }
-        self.is_stirred |= !self.execution.delivered.is_empty();
+        self.is_stirred |= self.execution.goes_on();
         Ok(())
     }
 
@@ -176,7 +183,7 @@ impl Node {
         if header.content == Content::CheckpointMarker {
             self.execution.progress.deliver(instance, header);
             drop(self.batches.take(&header.id));
-            self.cut(instance, &header.id);
+            self.marker_passed(instance, &header.id);
             return Ok(true);
         }
         if self.execution.current.is_none() {

@@ -10,7 +10,7 @@
 //! on the word of a length.
 
 use crate::header::{BatchId, Header};
-use crate::paxos::{Envelope, Request};
+use crate::paxos::{Envelope, MembershipChange, Request};
 use crate::status::ReplicaStatus;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,15 @@ pub enum PeerMessage {
     Digest(StateDigest),
     /// A part of a checkpoint, for a replica that is too far behind.
     Transfer(Transfer),
+    /// A client of the sender changes the members.
+    Change(MembershipChange),
+    /// The leader does not make the change.
+    ChangeRefused {
+        /// The configuration that it would have changed.
+        configuration: u32,
+        /// Why.
+        why: String,
+    },
 }
 
 /// The sum of the segments' digests at an instance.
@@ -95,6 +104,8 @@ mod kind {
     pub const TRANSFER_BEGIN: u8 = 7;
     pub const TRANSFER_PART: u8 = 8;
     pub const TRANSFER_END: u8 = 9;
+    pub const CHANGE: u8 = 10;
+    pub const CHANGE_REFUSED: u8 = 11;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,6 +144,10 @@ impl PeerMessage {
                 (fields(kind::TRANSFER_PART, &head), bytes.clone())
             }
             PeerMessage::Transfer(Transfer::End { instance }) => (fields(kind::TRANSFER_END, instance), none),
+            PeerMessage::Change(change) => (fields(kind::CHANGE, change), none),
+            PeerMessage::ChangeRefused { configuration, why } => {
+                (fields(kind::CHANGE_REFUSED, &(configuration, why)), none)
+            }
         }
     }
 
@@ -167,6 +182,11 @@ impl PeerMessage {
                 PeerMessage::Transfer(Transfer::Part { instance, segment, offset, bytes })
             }
             kind::TRANSFER_END => PeerMessage::Transfer(Transfer::End { instance: whole(&rest)? }),
+            kind::CHANGE => PeerMessage::Change(whole(&rest)?),
+            kind::CHANGE_REFUSED => {
+                let (configuration, why) = whole(&rest)?;
+                PeerMessage::ChangeRefused { configuration, why }
+            }
             other => return Err(PeerMessageError(format!("unknown kind {other}"))),
         })
     }
@@ -210,7 +230,7 @@ fn headers(bytes: &Bytes) -> Result<Vec<Arc<Header>>, PeerMessageError> {
 mod tests {
     use super::{PeerMessage, StateDigest, Transfer};
     use crate::header::{BatchId, Content, Header};
-    use crate::paxos::{Envelope, Message, ReadId, ReplicaId, Request, SessionNumber};
+    use crate::paxos::{Envelope, MembershipChange, Message, ReadId, ReplicaId, Request, SessionNumber};
     use crate::status::{Condition, ReplicaStatus, Role};
     use bytes::Bytes;
     use proptest::prelude::*;
@@ -237,6 +257,9 @@ mod tests {
             PeerMessage::Payload { id, bytes: Bytes::from_static(b"payload") },
             PeerMessage::Ask(Request::Payload { id, instance: at }),
             PeerMessage::Status(status, 1 << 40),
+            PeerMessage::Change(MembershipChange::Add { replica: ReplicaId::FIRST, address: "a:1".into() }),
+            PeerMessage::Change(MembershipChange::Remove { replica: ReplicaId::FIRST }),
+            PeerMessage::ChangeRefused { configuration: 300, why: "why".into() },
             PeerMessage::Digest(StateDigest { instance: at, digest: u64::MAX }),
             PeerMessage::Transfer(Transfer::Begin { manifest: Bytes::from_static(b"manifest") }),
             PeerMessage::Transfer(Transfer::Part {

@@ -1,7 +1,7 @@
 //! What a node wants done by its runtime, in this order.
 
 use crate::batch::{BatchOutcome, Refusal};
-use crate::paxos::{Leadership, ReplicaId, SessionNumber};
+use crate::paxos::{Configuration, Leadership, ReplicaId, SessionNumber};
 use crate::replica::{BatchReply, CheckpointReply};
 use bytes::Bytes;
 use skink_engine::engine::{Cut, Incoming};
@@ -71,4 +71,6 @@ pub enum Output {
     CheckIncoming(Box<Incoming>),
     /// Who leads has changed.
     LeadershipChanged(Leadership),
+    /// The members have changed: talk to these from now on.
+    MembersChanged(Configuration),
 }

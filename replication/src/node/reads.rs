@@ -52,6 +52,11 @@ impl WaitingReads {
         }
     }
 
+    /// Those that have no index yet: another order must be asked for it.
+    pub(super) fn unanswered(&self) -> Vec<ReadId> {
+        self.groups.iter().filter(|group| group.index.is_none()).map(|group| group.read).collect()
+    }
+
     /// Another replica leads: what the old leader had accepted may never be decided, so that indexes are asked for anew.
     pub(super) fn forget_indexes(&mut self) -> Vec<ReadId> {
         let mut again = Vec::new();

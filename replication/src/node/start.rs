@@ -4,6 +4,7 @@ use super::checkpoints::Checkpoints;
 use super::execution::Execution;
 use super::inbox::Inbox;
 use super::log::NodeLog;
+use super::members::Members;
 use super::payloads::Payloads;
 use super::reads::WaitingReads;
 use super::status::PeerStatuses;
@@ -33,11 +34,11 @@ pub struct Membership {
     pub incarnation: u64,
     /// Whether it was there when the cluster was made. Others come back without the disk that they once had (O4).
     pub is_founder: bool,
-    /// The members when the cluster was made.
+    /// The members that it began with: those when the cluster was made, or when it came in.
     pub configuration: Configuration,
 }
 
-/// What the order keeps with a checkpoint, in its manifest: a version, 1, then postcard.
+/// What the order keeps with a checkpoint, in its manifest: a version, 2, then postcard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderingFacts {
     /// The members at the cut.
@@ -48,7 +49,31 @@ pub struct OrderingFacts {
     pub incarnations: Vec<(ReplicaId, u64)>,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// As version 1 has them: without addresses of members, as nobody was ever added.
+#[derive(Deserialize)]
+struct FactsV1 {
+    configuration: (u32, Vec<ReplicaId>, Instance),
+    promise: Ballot,
+    incarnations: Vec<(ReplicaId, u64)>,
+}
+
+impl FactsV1 {
+    fn upgrade(self) -> Result<OrderingFacts, String> {
+        let FactsV1 { configuration: (id, members, start), promise, incarnations } = self;
+        let configuration = Configuration::new(id, members, start).ok_or("the members are none that can be")?;
+        Ok(OrderingFacts { configuration, promise, incarnations })
+    }
+}
+
+fn decode<T: for<'d> Deserialize<'d>>(body: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(body) {
+        Ok((facts, [])) => Ok(facts),
+        Ok((_, rest)) => Err(format!("{} bytes follow what the order keeps", rest.len())),
+        Err(error) => Err(format!("what the order keeps can't be decoded: {error}")),
+    }
+}
 
 impl OrderingFacts {
     /// Its bytes.
@@ -66,11 +91,8 @@ impl OrderingFacts {
     pub fn decode(bytes: &[u8]) -> Result<Option<OrderingFacts>, String> {
         match bytes.split_first() {
             None => Ok(None),
-            Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
-                Ok((facts, [])) => Ok(Some(facts)),
-                Ok((_, rest)) => Err(format!("{} bytes follow what the order keeps", rest.len())),
-                Err(error) => Err(format!("what the order keeps can't be decoded: {error}")),
-            },
+            Some((&VERSION, body)) => decode(body).map(Some),
+            Some((1, body)) => decode::<FactsV1>(body)?.upgrade().map(Some),
             Some((version, _)) => Err(format!("what the order keeps has version {version}")),
         }
     }
@@ -94,6 +116,14 @@ impl Node {
         let Opened { manifest, log: scan, writer } = opened;
         let refused = |what: String| Fault::corrupt(&Manifest::path(&manifest_folder(&engine, &manifest)), 0, what);
         let facts = OrderingFacts::decode(&manifest.ordering).map_err(refused)?;
+        let (own, incarnation) = (membership.own, membership.incarnation);
+        let known = facts.iter().flat_map(|facts| &facts.incarnations).find(|(replica, _)| *replica == own);
+        let is_gone = known.is_some_and(|(_, known)| *known > incarnation);
+        if is_gone && facts.as_ref().is_some_and(|facts| facts.configuration.has_member(own)) {
+            return Err(Fault::Refused(format!(
+                "this data directory is from before replica {own} was removed from the cluster: start it with an empty one"
+            )));
+        }
         let configuration =
             facts.as_ref().map_or_else(|| membership.configuration.clone(), |facts| facts.configuration.clone());
         let files = Arc::clone(engine.log_files());
@@ -112,13 +142,13 @@ impl Node {
         let state: DurableState = recovery
             .finish(Some(checkpoint), log_start)
             .map_err(|error| log::damaged(&files, manifest.log_position, error.to_string()))?;
-        let (own, incarnation) = (membership.own, membership.incarnation);
-        let start = match membership.is_founder {
+        // A disk that has its own barrier, or what came after, has forgotten nothing since.
+        let knows_own = known == Some(&(own, incarnation));
+        let start = match membership.is_founder || knows_own {
             true => Start::Known { incarnation },
             false => Start::Lost { incarnation },
         };
         let mut protocol = Protocol::start(own, start, state, options.order);
-        let knows_own = facts.as_ref().is_some_and(|facts| facts.incarnations.contains(&(own, incarnation)));
         if let Some(facts) = facts {
             protocol.learn_incarnations(&facts.incarnations);
         }
@@ -131,6 +161,8 @@ impl Node {
         };
         Ok(Node {
             own,
+            incarnation,
+            members: Members::default(),
             log: NodeLog::new(writer, manifest.log_position, last.unwrap_or_default()),
             checkpoints: Checkpoints::new(manifest.instance, scan.end),
             execution: Execution::new(Progress::at(&manifest)),
@@ -174,4 +206,27 @@ impl Node {
 
 fn manifest_folder(engine: &Engine, manifest: &Manifest) -> std::path::PathBuf {
     Manifest::folder(&engine.directory().checkpoints(), manifest.instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ballot, Configuration, Instance, OrderingFacts, ReplicaId};
+
+    #[test]
+    fn facts_are_version_2_and_those_of_version_1_are_read() {
+        let replica = |number| ReplicaId::new(number).unwrap();
+        let configuration = Configuration::new(3, vec![replica(1), replica(4)], Instance::new(300).unwrap()).unwrap();
+        let promise = Ballot::new(7, replica(4));
+        let facts = |configuration| OrderingFacts { configuration, promise, incarnations: vec![(replica(4), 300)] };
+        let old = [1, 3, 2, 1, 4, 172, 2, 7, 4, 1, 4, 172, 2];
+        assert_eq!(OrderingFacts::decode(&old), Ok(Some(facts(configuration.clone()))));
+        let new = facts(configuration.with_addresses(vec![(replica(4), "c:1".into())]).unwrap());
+        let bytes = [2, 3, 2, 1, 4, 172, 2, 1, 4, 3, b'c', b':', b'1', 7, 4, 1, 4, 172, 2];
+        assert_eq!(new.encode(), bytes);
+        assert_eq!(OrderingFacts::decode(&bytes), Ok(Some(new)));
+        for len in 1..bytes.len() {
+            assert!(OrderingFacts::decode(&bytes[..len]).is_err(), "cut to {len}");
+        }
+        assert_eq!(OrderingFacts::decode(&[]), Ok(None));
+    }
 }

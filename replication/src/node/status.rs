@@ -50,6 +50,11 @@ impl PeerStatuses {
         }
     }
 
+    /// Whether a peer has no vote yet.
+    pub(super) fn is_silent(&self, peer: ReplicaId) -> bool {
+        self.heard.get(&peer).is_some_and(|status| status.role == Role::Silent)
+    }
+
     fn of(&self, peer: ReplicaId) -> ReplicaStatus {
         let unknown = ReplicaStatus {
             replica: peer,
@@ -96,9 +101,11 @@ impl Node {
             Leadership::Unknown => Role::Searching,
         };
         let known = decided.max(self.statuses.decided());
-        let condition = if self.is_stalled() || self.execution.is_full() {
+        let condition = if self.is_removed() {
+            Condition::Removed
+        } else if self.is_stalled() || self.execution.is_full() {
             Condition::DiskFull
-        } else if self.transfers.is_receiving() || self.protocol.is_silent() {
+        } else if self.transfers.is_receiving() || self.protocol.is_silent() || self.lacks_start() {
             Condition::Installing
         } else if self.down.is_some() {
             Condition::NoMajority
@@ -126,7 +133,7 @@ impl Node {
             own: self.own,
             leader: self.leader(),
             configuration: configuration.id(),
-            replicas: configuration.members().iter().map(of).collect(),
+            replicas: configuration.members().iter().chain(self.is_removed().then_some(&self.own)).map(of).collect(),
         }
     }
 

@@ -85,6 +85,10 @@ impl Node {
             return Ok(());
         }
         let checkpoint = self.engine.newest_checkpoint()?;
+        // Of a configuration that is over it would help nobody.
+        if checkpoint.manifest().instance < self.configuration().start() {
+            return Ok(());
+        }
         let manifest = Bytes::from(checkpoint.manifest().encode());
         tracing::info!(%peer, instance = checkpoint.manifest().instance.get(), "a replica gets a checkpoint from here");
         self.send(peer, Channel::Payload, &PeerMessage::Transfer(Transfer::Begin { manifest }));
@@ -171,7 +175,7 @@ impl Node {
                 return Ok(());
             }
         };
-        if manifest.instance <= self.executed() || facts.configuration.id() != self.protocol.configuration().id() {
+        if manifest.instance <= self.executed() || facts.configuration.id() < self.configuration().id() {
             return Ok(());
         }
         match self.engine.begin_incoming(manifest.clone()) {
@@ -242,6 +246,9 @@ impl Node {
         tracing::info!(instance = instance.get(), "a checkpoint of another replica took the place of the state");
         self.execution.install(Progress::at(&manifest));
         self.checkpoints.installed(instance, self.log.end());
+        if facts.configuration.id() > self.configuration().id() {
+            self.go_over(facts.configuration.clone(), Some(facts.at(instance)));
+        }
         self.protocol.learn_incarnations(&facts.incarnations);
         self.protocol.handle(Event::CheckpointInstalled { checkpoint: facts.at(instance) });
         self.log_dropped();

@@ -117,10 +117,7 @@ impl View<'_> {
         let Role { promise, leads, accepts } = self.role;
         match message {
             Message::AcceptSync { ballot, sequence, decided, sync } if ballot == promise && !accepts && !leads => {
-                match self.fit_sync(sync, decided) {
-                    Ok(sync) => Fit::Message(Message::AcceptSync { ballot, sequence, decided, sync }),
-                    Err(fit) => fit,
-                }
+                self.fit_sync(sync, decided, |sync| Message::AcceptSync { ballot, sequence, decided, sync })
             }
             Message::Promise { ballot, accepted_round, decided, accepted, sync: Some(sync) } => {
                 let is_used = ballot == promise && leads && !accepts;
@@ -139,26 +136,26 @@ impl View<'_> {
     }
 
     /// Rule 5: what is decided is never written again.
-    fn fit_sync(&self, mut sync: Sync, decided: Instance) -> Result<Sync, Fit> {
+    fn fit_sync(&self, mut sync: Sync, decided: Instance, message: impl FnOnce(Sync) -> Message) -> Fit {
         if sync.gap_end.is_none() && sync.after > self.accepted() {
-            return Err(Fit::Impossible("a sync that starts beyond the log"));
+            return Fit::Impossible("a sync that starts beyond the log");
         }
         let len = |instance| self.configuration.len_at(instance).unwrap_or_default();
         let end = len(sync.start()) + sync.entries.len() + usize::from(sync.stop_sign.is_some());
         if len(decided) > end {
-            return Err(Fit::Impossible("a sync that ends before what it says is decided"));
+            return Fit::Impossible("a sync that ends before what it says is decided");
         }
         let own = self.decided();
         let is_gap_over = sync.gap_end.is_some_and(|gap_end| gap_end <= own);
         if self.rules.hold(Rule::CutOverlap) && (sync.start() < own || is_gap_over) {
             let overlap = len(own) - len(sync.start());
             if overlap > sync.entries.len() {
-                return Err(Fit::TooShort);
+                return Fit::TooShort;
             }
             sync.entries.drain(..overlap);
             sync.after = own;
             sync.gap_end = None;
         }
-        Ok(sync)
+        Fit::Message(message(sync))
     }
 }

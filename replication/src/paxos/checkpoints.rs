@@ -55,11 +55,9 @@ impl Protocol {
         self.log.lock().incarnation(replica)
     }
 
-    /// What all members' disks are known by, ascending.
+    /// What the disks of members, and of those that were some, are known by, ascending.
     pub fn incarnations(&self) -> Vec<(ReplicaId, u64)> {
-        let state = self.log.lock();
-        let members = self.configuration.members().iter();
-        members.filter_map(|member| Some((*member, state.incarnation(*member)?))).collect()
+        self.log.lock().incarnations().iter().map(|(replica, incarnation)| (*replica, *incarnation)).collect()
     }
 
     /// Takes note of what a checkpoint knows of the members' disks: the barriers that say so may be below it.

@@ -1,9 +1,13 @@
 //! Who takes part: replicas, ballots, and the configuration that numbers its log from zero.
 
+use super::frame::StopSign;
 use omnipaxos::ballot_leader_election::Ballot as ObjectBallot;
 use serde::{Deserialize, Serialize};
 use skink_engine::position::Instance;
 use std::fmt;
+
+/// Longest address of a replica, in bytes: a host's name, and a port.
+pub const MAX_ADDRESS_LEN: usize = 260;
 
 /// A replica's number. They are small and dense, as tables are indexed by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,6 +116,8 @@ pub struct Configuration {
     id: u32,
     members: Vec<ReplicaId>,
     start: Instance,
+    /// How to reach members that were added.
+    addresses: Vec<(ReplicaId, String)>,
 }
 
 impl Configuration {
@@ -119,7 +125,22 @@ impl Configuration {
     pub fn new(id: u32, mut members: Vec<ReplicaId>, start: Instance) -> Option<Configuration> {
         members.sort_unstable();
         let is_right = id != 0 && members.len() >= 2 && members.windows(2).all(|pair| pair[0] != pair[1]);
-        is_right.then_some(Configuration { id, members, start })
+        is_right.then_some(Configuration { id, members, start, addresses: Vec::new() })
+    }
+
+    /// The one that a stop sign at this instance begins, `None` if there is no such one.
+    pub fn after(stop_sign: &StopSign, at: Instance) -> Option<Configuration> {
+        let StopSign { configuration, members, addresses } = stop_sign;
+        Configuration::new(*configuration, members.clone(), at)?.with_addresses(addresses.clone())
+    }
+
+    /// The same with hints how to reach members, `None` if they are none of such.
+    pub fn with_addresses(self, addresses: Vec<(ReplicaId, String)>) -> Option<Configuration> {
+        let is_right = |(replica, address): &(ReplicaId, String)| {
+            self.has_member(*replica) && (1..=MAX_ADDRESS_LEN).contains(&address.len())
+        };
+        let is_right = addresses.len() <= self.members.len() && addresses.iter().all(is_right);
+        is_right.then_some(Configuration { addresses, ..self })
     }
 
     /// Its number, from 1.
@@ -130,6 +151,27 @@ impl Configuration {
     /// Its members, ascending.
     pub fn members(&self) -> &[ReplicaId] {
         &self.members
+    }
+
+    /// Whether this replica is one.
+    pub fn has_member(&self, replica: ReplicaId) -> bool {
+        self.members.contains(&replica)
+    }
+
+    /// How to reach members that were added.
+    pub fn addresses(&self) -> &[(ReplicaId, String)] {
+        &self.addresses
+    }
+
+    /// How to reach a member, if it was added.
+    pub fn address(&self, replica: ReplicaId) -> Option<&str> {
+        self.addresses.iter().find(|(of, _)| *of == replica).map(|(_, address)| address.as_str())
+    }
+
+    /// Whether it can be the last entry of this configuration.
+    pub(super) fn can_end_with(&self, stop_sign: &StopSign) -> bool {
+        let follows = stop_sign.configuration.checked_sub(1) == Some(self.id);
+        follows && Configuration::after(stop_sign, self.start).is_some()
     }
 
     /// The last instance before its first.

@@ -2,7 +2,7 @@
 
 use super::configuration::ReplicaId;
 use super::durability::CycleNumber;
-use super::entry::Barrier;
+use super::entry::{Barrier, Entry};
 use super::frame::{OrderingFrame, StopSign};
 use super::message::{Envelope, Heartbeat, Request};
 use super::read_index::ReadId;
@@ -120,6 +120,16 @@ pub struct Delivered {
     pub cycle: CycleNumber,
     /// What it is.
     pub content: DeliveredContent,
+}
+
+impl Delivered {
+    /// The payload that it needs, if that isn't here.
+    pub(super) fn lacks_payload(&self) -> Option<BatchId> {
+        match &self.content {
+            DeliveredContent::Header { header, payload: None } => Entry::Header(Arc::clone(header)).payload(),
+            _ => None,
+        }
+    }
 }
 
 /// What was decided.

@@ -19,6 +19,8 @@ pub struct StopSign {
     pub configuration: u32,
     /// Its members.
     pub members: Vec<ReplicaId>,
+    /// How to reach members that were added, as `HOST:PORT`, where a replica was not told otherwise.
+    pub addresses: Vec<(ReplicaId, String)>,
 }
 
 /// Entries that take the place of all after an instance.

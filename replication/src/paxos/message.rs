@@ -314,7 +314,9 @@ impl Message {
     pub(super) fn is_possible(&self, from: ReplicaId, configuration: &Configuration) -> bool {
         let sync_is_possible = |sync: &Sync| {
             let end = sync.start().get().saturating_add(sync.entries.len() as u64 + 1);
-            sync.start() >= sync.after && configuration.len_at(sync.after).is_some() && Instance::new(end).is_some()
+            let stop_sign_is_possible = sync.stop_sign.as_ref().is_none_or(|it| configuration.can_end_with(it));
+            let start_is_possible = sync.start() >= sync.after && configuration.len_at(sync.after).is_some();
+            start_is_possible && stop_sign_is_possible && Instance::new(end).is_some()
         };
         let at = |instance: &Instance| configuration.len_at(*instance).is_some();
         let ballot = |ballot: &Ballot| configuration.has_ballot(*ballot);
@@ -334,7 +336,7 @@ impl Message {
             }
             Message::Accepted { ballot: b, accepted } => ballot(b) && at(accepted),
             Message::Probe { ballot: b, accepted, decided } => leads(b) && at(accepted) && at(decided),
-            Message::AcceptStopSign { ballot: b, .. } => leads(b),
+            Message::AcceptStopSign { ballot: b, stop_sign, .. } => leads(b) && configuration.can_end_with(stop_sign),
             Message::ReadAnswer { index, .. } => at(index),
             Message::Seed { ballot: b, .. } => leads(b),
             Message::ConfirmRequest { ballot: b, .. } => leads(b),

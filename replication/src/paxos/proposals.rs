@@ -56,14 +56,26 @@ impl Protocol {
         self.role.promise.replica().filter(|leader| *leader != self.own)
     }
 
-    /// Rule 15: the last entry of the configuration.
-    pub(super) fn reconfigured(&mut self, next: StopSign) {
-        if self.role.leads && self.role.accepts {
-            let next = stop_sign_to_object(&next).next_config;
-            self.with_object(|object: &mut Object| {
-                // Refused where the configuration ends already, or is none: what is delivered tells.
-                let _ = object.reconfigure(next, None);
-            });
+    /// Rule 15: the last entry of the configuration, as an event.
+    pub(super) fn reconfigured(&mut self, next: &StopSign) {
+        // Refused where the configuration ends already, or is none: what is delivered tells.
+        let _ = self.try_reconfigure(next);
+    }
+
+    /// Gives the last entry of the configuration its place at once, or says why not.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn try_reconfigure(&mut self, next: &StopSign) -> Result<(), Refusal> {
+        if !self.role.leads || !self.role.accepts {
+            return Err(Refusal::NotLeader(self.leader()));
         }
+        if !self.configuration.can_end_with(next) {
+            return Err(Refusal::Ending);
+        }
+        let next = stop_sign_to_object(next);
+        let mut taken = false;
+        self.with_object(|object: &mut Object| taken = object.reconfigure(next.next_config, next.metadata).is_ok());
+        if taken { Ok(()) } else { Err(Refusal::Ending) }
     }
 }

@@ -109,7 +109,8 @@ pub struct Protocol {
 
 impl Protocol {
     /// A replica, with what its log and its checkpoint say. Nothing is sent before sessions are open.
-    pub fn start(own: ReplicaId, start: Start, state: DurableState, options: Options) -> Protocol {
+    pub fn start(own: ReplicaId, start: Start, mut state: DurableState, options: Options) -> Protocol {
+        let earlier = state.take_earlier();
         let configuration = Arc::new(state.configuration.clone());
         let checkpoint = state.checkpoint;
         let (incarnation, is_lost) = match start {
@@ -117,8 +118,11 @@ impl Protocol {
             Start::Lost { incarnation } => (incarnation, state.promise == Ballot::NONE),
         };
         let log = LogHandle::new(LogState::new(state, options.rules), Arc::clone(&configuration));
-        log.lock().set_incarnation(own, incarnation);
-        let is_silent = is_lost && options.rules.hold(Rule::Barrier);
+        let is_member = configuration.has_member(own);
+        if is_member {
+            log.lock().note_incarnation(own, incarnation);
+        }
+        let is_silent = is_member && is_lost && options.rules.hold(Rule::Barrier);
         let mut protocol = Protocol {
             own,
             configuration,
@@ -140,6 +144,11 @@ impl Protocol {
             leadership: Leadership::Unknown,
             is_pump_due: false,
         };
+        if !earlier.is_empty() {
+            let incomplete = earlier.iter().filter_map(|entry| Some((entry.instance, entry.lacks_payload()?)));
+            protocol.incomplete.extend(incomplete);
+            protocol.effects.push(Effect::Deliver(earlier));
+        }
         if !is_silent {
             protocol.rebuild();
         }
@@ -168,7 +177,7 @@ impl Protocol {
             Event::CheckpointTaken { instance } => self.checkpoint_taken(instance),
             Event::CheckpointInstalled { checkpoint } => self.checkpoint_installed(checkpoint),
             Event::LogDropped { before } => self.log.lock().forget_payloads(before),
-            Event::Reconfigured { next } => self.reconfigured(next),
+            Event::Reconfigured { next } => self.reconfigured(&next),
         }
     }
 
@@ -232,6 +241,9 @@ impl Protocol {
 
     /// A new object over the ordering state, as after a crash.
     pub(super) fn rebuild(&mut self) {
+        if !self.is_member() {
+            return;
+        }
         let Ticks { election, resend, .. } = self.options.ticks;
         self.object = Some(object::build(self.own, &self.configuration, election, resend, self.log.clone()));
         self.begun_with = self.log.lock().promise();

@@ -2,12 +2,22 @@
 //!
 //! The log may have lost its old files. Those that are left hold every entry above the checkpoint, as
 //! [`Needed`](super::Needed) says which ones must stay.
+//!
+//! ```text
+//! skipped: before the checkpoint's configuration | its frames, up to a stop sign | frames of the next one | ...
+//! ```
+//!
+//! Frames of a configuration are written when everything before it was executed. So where there are some, all that the
+//! log has of the configuration before is decided, its stop sign included (rule 15).
 
 use super::configuration::{Ballot, Configuration};
 use super::durability::CycleNumber;
+use super::entry::Entry;
+use super::event::{Delivered, DeliveredContent};
 use super::frame::OrderingFrame;
 use super::rules::{Rule, Rules};
 use super::state::DurableState;
+use super::succession::incarnations_after;
 use skink_engine::position::{Instance, LogPosition};
 use thiserror::Error;
 
@@ -24,7 +34,7 @@ pub struct CheckpointFacts {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum RecoveryError {
     /// A frame of a configuration that isn't this one.
-    #[error("a frame of configuration {found} in the log of configuration {expected}")]
+    #[error("a frame of configuration {found} follows one of {expected}, which does not end with it")]
     Configuration {
         /// That of the frame.
         found: u32,
@@ -52,19 +62,31 @@ pub enum RecoveryError {
     Impossible(Instance),
 }
 
+/// The state of a configuration, as far as its frames were read.
+#[derive(Debug)]
+struct Recovered {
+    state: DurableState,
+    /// Length of the log before its first entry; `None` before a frame with entries.
+    start: Option<usize>,
+}
+
 /// Puts the state together, frame by frame.
 #[derive(Debug)]
 pub struct Recovery {
+    /// The configuration that the checkpoint is of.
+    first: u32,
+    /// Configurations that are over.
+    ended: Vec<Recovered>,
     state: DurableState,
-    /// Length of the log before its first entry; `None` before a frame with entries.
     start: Option<usize>,
     rules: Rules,
 }
 
 impl Recovery {
-    /// Of a log without frames.
+    /// Of a log without frames, with a checkpoint of this configuration.
     pub fn new(configuration: Configuration, rules: Rules) -> Recovery {
-        Recovery { state: DurableState::empty(configuration), start: None, rules }
+        let first = configuration.id();
+        Recovery { first, ended: Vec::new(), state: DurableState::empty(configuration), start: None, rules }
     }
 
     fn len_at(&self, instance: Instance) -> Result<usize, RecoveryError> {
@@ -76,9 +98,11 @@ impl Recovery {
     /// # Errors
     /// It can't be the next frame.
     pub fn replay(&mut self, frame: OrderingFrame) -> Result<CycleNumber, RecoveryError> {
-        let expected = self.state.configuration.id();
-        if frame.configuration != expected {
-            return Err(RecoveryError::Configuration { found: frame.configuration, expected });
+        if frame.configuration < self.first {
+            return Ok(self.state.last_cycle);
+        }
+        if frame.configuration != self.state.configuration.id() {
+            self.succeed(frame.configuration)?;
         }
         let base = self.len_at(frame.base)?;
         let decided = self.len_at(frame.decided)?;
@@ -110,6 +134,20 @@ impl Recovery {
         Ok(cycle)
     }
 
+    /// The next configuration begins.
+    fn succeed(&mut self, found: u32) -> Result<(), RecoveryError> {
+        let state = &self.state;
+        let error = RecoveryError::Configuration { found, expected: state.configuration.id() };
+        let stop_sign = state.stop_sign.as_ref().filter(|stop_sign| stop_sign.configuration == found);
+        let at = state.configuration.instance(self.start.unwrap_or(state.base) + state.entries.len() + 1);
+        let next = stop_sign.and_then(|stop_sign| Configuration::after(stop_sign, at)).ok_or(error)?;
+        let incarnations = incarnations_after(state.incarnations.clone(), &state.configuration, &next);
+        let next = DurableState::successor(next, None, incarnations, state.last_cycle);
+        let state = std::mem::replace(&mut self.state, next);
+        self.ended.push(Recovered { state, start: self.start.take() });
+        Ok(())
+    }
+
     /// The state, with the newest checkpoint and what is left of the log.
     ///
     /// # Errors
@@ -119,10 +157,37 @@ impl Recovery {
         checkpoint: Option<CheckpointFacts>,
         log_start: LogPosition,
     ) -> Result<DurableState, RecoveryError> {
+        let Recovery { ended, state, start, rules, .. } = self;
+        let mut checkpoint = checkpoint;
+        let mut earlier = Vec::new();
+        for ended in ended {
+            let mut state = ended.finish(checkpoint.take(), log_start, rules)?;
+            // Everything is decided (rule 15).
+            state.decided = state.base + state.entries.len() + 1;
+            earlier.extend(state.into_delivered());
+        }
+        let state = Recovered { state, start }.finish(checkpoint, log_start, rules)?;
+        Ok(DurableState { earlier, ..state })
+    }
+}
+
+impl Recovered {
+    fn len_at(&self, instance: Instance) -> Result<usize, RecoveryError> {
+        self.state.configuration.len_at(instance).ok_or(RecoveryError::Impossible(instance))
+    }
+
+    fn finish(
+        self,
+        checkpoint: Option<CheckpointFacts>,
+        log_start: LogPosition,
+        rules: Rules,
+    ) -> Result<DurableState, RecoveryError> {
         let first = self.state.configuration.start();
+        // A replica that was added has a checkpoint from before its configuration, an empty one, until it gets another.
+        let checkpoint = checkpoint.filter(|checkpoint| checkpoint.instance >= first);
         let checkpoint = checkpoint.unwrap_or(CheckpointFacts { instance: first, promise: Ballot::NONE });
         let below = self.len_at(checkpoint.instance)?;
-        let Recovery { mut state, start, rules } = self;
+        let Recovered { mut state, start } = self;
         let start = start.unwrap_or(below);
         let lowest = start.max(state.base);
         if lowest > below {
@@ -152,5 +217,30 @@ impl Recovery {
             return Err(RecoveryError::Impossible(state.configuration.instance(state.decided)));
         }
         Ok(state)
+    }
+}
+
+impl DurableState {
+    /// The entries above the checkpoint, and the stop sign, all of them decided.
+    fn into_delivered(self) -> Vec<Delivered> {
+        let DurableState { configuration, base, decided, checkpoint, stop_sign, entries, payloads, last_cycle, .. } =
+            self;
+        let instance = |at: usize| configuration.instance(base + at + 1);
+        let content = |entry: Entry| match entry {
+            Entry::Barrier(barrier) => DeliveredContent::Barrier(barrier),
+            Entry::Header(header) => DeliveredContent::Header { payload: payloads.get(&header.id).copied(), header },
+        };
+        let entries = entries.into_iter().enumerate().map(|(at, (entry, cycle))| Delivered {
+            instance: instance(at),
+            cycle,
+            content: content(entry),
+        });
+        let end = stop_sign.map(|stop_sign| Delivered {
+            instance: configuration.instance(decided),
+            cycle: last_cycle,
+            content: DeliveredContent::StopSign(stop_sign),
+        });
+        let above = configuration.instance(checkpoint);
+        entries.chain(end).filter(|delivered| delivered.instance > above).collect()
     }
 }

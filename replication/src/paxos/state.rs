@@ -11,6 +11,7 @@
 use super::configuration::{Ballot, Configuration, ReplicaId};
 use super::durability::{CycleNumber, Durability, Facts};
 use super::entry::Entry;
+use super::event::Delivered;
 use super::frame::{OrderingFrame, StopSign, Suffix};
 use super::rules::{Rule, Rules};
 use crate::header::BatchId;
@@ -49,6 +50,8 @@ pub struct DurableState {
     pub(super) payloads: HashMap<BatchId, LogPosition>,
     pub(super) last_cycle: CycleNumber,
     pub(super) checkpoint: usize,
+    /// What was decided in configurations before, above the checkpoint.
+    pub(super) earlier: Vec<Delivered>,
 }
 
 impl DurableState {
@@ -66,6 +69,7 @@ impl DurableState {
             payloads: HashMap::new(),
             last_cycle: CycleNumber::default(),
             checkpoint: 0,
+            earlier: Vec::new(),
         }
     }
 }
@@ -163,6 +167,10 @@ impl LogState {
 
     pub(super) fn incarnation(&self, replica: ReplicaId) -> Option<u64> {
         self.incarnations.get(&replica).copied()
+    }
+
+    pub(super) fn incarnations(&self) -> &BTreeMap<ReplicaId, u64> {
+        &self.incarnations
     }
 
     pub(super) fn durability(&self) -> &Durability {
@@ -283,6 +291,11 @@ impl LogState {
         self.stop_sign = stop_sign;
     }
 
+    /// This replica's own: its label has it already, so that no frame is needed for it.
+    pub(super) fn note_incarnation(&mut self, own: ReplicaId, incarnation: u64) {
+        self.incarnations.insert(own, incarnation);
+    }
+
     pub(super) fn set_incarnation(&mut self, replica: ReplicaId, incarnation: u64) {
         self.open.is_dirty |= self.incarnations.insert(replica, incarnation) != Some(incarnation);
     }
@@ -294,6 +307,10 @@ impl LogState {
             self.open.is_dirty = true;
             self.open.payloads.push((id, position));
         }
+    }
+
+    pub(super) fn take_payloads(&mut self) -> HashMap<BatchId, LogPosition> {
+        std::mem::take(&mut self.payloads)
     }
 
     /// The log's files before this position are gone, and with them their payloads.

@@ -43,13 +43,20 @@ fn unused<T>(what: &str) -> StorageResult<T> {
 
 pub(super) fn stop_sign_from_object(stop_sign: &ObjectStopSign) -> StopSign {
     let members = stop_sign.next_config.nodes.iter().filter_map(|pid| ReplicaId::from_pid(*pid)).collect();
-    StopSign { configuration: stop_sign.next_config.configuration_id, members }
+    // What is stored was checked when it came; a stop sign without hints is one, too.
+    let addresses = stop_sign.metadata.as_deref().and_then(|bytes| postcard::from_bytes(bytes).ok());
+    let addresses = addresses.unwrap_or_default();
+    StopSign { configuration: stop_sign.next_config.configuration_id, members, addresses }
 }
 
 pub(super) fn stop_sign_to_object(stop_sign: &StopSign) -> ObjectStopSign {
     let nodes = stop_sign.members.iter().map(|member| member.pid()).collect();
     let configuration_id = stop_sign.configuration;
-    ObjectStopSign::with(ClusterConfig { configuration_id, nodes, flexible_quorum: None }, None)
+    let metadata = match postcard::to_stdvec(&stop_sign.addresses) {
+        Ok(bytes) => bytes,
+        Err(error) => unreachable!("addresses can be encoded: {error}"),
+    };
+    ObjectStopSign::with(ClusterConfig { configuration_id, nodes, flexible_quorum: None }, Some(metadata))
 }
 
 impl Storage<Slot> for LogHandle {

@@ -9,6 +9,7 @@
 //! cycle works on.
 
 use super::joining::{Joined, transport_fault};
+use super::members::Roster;
 use super::{Job, Phase, Shared};
 use crate::background::{BackgroundJob, Handle};
 use crate::batch::Refusal;
@@ -75,6 +76,7 @@ pub(super) struct Runner {
     next_tick: Instant,
     status_due: Instant,
     is_stopping: Option<Instant>,
+    pub(super) roster: Roster,
 }
 
 impl Runner {
@@ -82,6 +84,7 @@ impl Runner {
         shared: Arc<Shared>,
         node: Node,
         transport: Transport,
+        roster: Roster,
         background: Handle,
         log_preparation: LogPreparation,
     ) -> Runner {
@@ -96,11 +99,14 @@ impl Runner {
             next_tick: Instant::now(),
             status_due: Instant::now(),
             is_stopping: None,
+            roster,
         }
     }
 
     pub(super) fn run(mut self, background_thread: JoinHandle<Result<(), Fault>>) -> Result<(), Fault> {
         self.shared.set_phase(Phase::Serving);
+        let configuration = self.node.configuration().clone();
+        self.members_changed(&configuration);
         let result = self.serve();
         if let Err(fault) = &result {
             tracing::error!(%fault, "the replica takes part no more");
@@ -158,6 +164,7 @@ impl Runner {
                 self.node.checkpoint(Box::new(|_| ()));
             }
             self.leave_others_alone_if_stalled();
+            self.tick_roster();
         }
         Ok(())
     }
@@ -178,7 +185,7 @@ impl Runner {
                 self.node.heartbeat_received(peer, &body);
             }
             TransportEvent::Received { peer, session, body, .. } => self.node.received(peer, session, &body)?,
-            TransportEvent::Discovered { .. } => {}
+            TransportEvent::Discovered { peer, blob } => self.discovered(peer, &blob)?,
             TransportEvent::Trouble { text, .. } => tracing::warn!("{text}"),
         }
         Ok(())
@@ -203,6 +210,7 @@ impl Runner {
             Job::Checkpoint(reply) => self.node.checkpoint(reply),
             Job::CheckpointDone(info) => self.node.checkpoint_done(info.as_ref()),
             Job::IncomingChecked(checked) => self.node.incoming_checked(checked)?,
+            Job::ChangeMembers(change, reply) => self.node.change_members(change, reply),
             Job::Stop => {
                 self.is_stopping.get_or_insert_with(Instant::now);
                 self.shared.queue.lock().is_closed = true;
@@ -256,6 +264,7 @@ impl Runner {
                 Output::Checkpoint { cut, replies } => self.background.push(BackgroundJob::Checkpoint { cut, replies }),
                 Output::CheckIncoming(incoming) => self.background.push(BackgroundJob::CheckIncoming(incoming)),
                 Output::LeadershipChanged(leadership) => tracing::info!(?leadership, "who leads has changed"),
+                Output::MembersChanged(configuration) => self.members_changed(&configuration),
             }
         }
         self.transport.flush();

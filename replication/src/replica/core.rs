@@ -222,7 +222,7 @@ impl Serving<'_> {
                 Job::CheckpointDone(_) => self.checkpoint.is_under_way = false,
                 Job::Current(_, pass) => pass(Ok(())),
                 // A single replica gets none.
-                Job::IncomingChecked(_) => {}
+                Job::IncomingChecked(_) | Job::ChangeMembers(..) => {}
                 Job::Pin(reply) => {
                     self.decide_and_execute()?;
                     reply(self.engine.pin(

@@ -1,7 +1,7 @@
 //! Before a replica among others can run: which cluster its data directory belongs to, or is going to.
 
 use super::{ClusterOptions, ReplicaOptions};
-use crate::formation::{Announcement, FOUNDERS_INCARNATION, Formation, Founding, Label, Wish};
+use crate::formation::{Announcement, FOUNDERS_INCARNATION, Formation, Found, Founding, Label, Wish};
 use crate::node::Membership;
 use crate::paxos::ReplicaId;
 use crate::transport::{Secret, Transport, TransportError, TransportEvent, TransportOptions};
@@ -27,7 +27,9 @@ pub(super) struct Joined {
     /// What its data directory is made with.
     pub(super) engine: EngineOptions,
     pub(super) founding: Founding,
-    label: Label,
+    /// What it tells others about itself.
+    pub(super) announcement: Announcement,
+    pub(super) label: Label,
 }
 
 /// Finds out which cluster a data directory belongs to. With an empty one, it waits for the other members.
@@ -41,19 +43,26 @@ pub(super) fn join(environment: &Environment, root: &Path, options: &ReplicaOpti
     let mut label = read_label(environment, root, cluster)?;
     let mut transport = bind(environment, cluster)?;
     if label.founding.is_none() {
-        label.founding = Some(form(environment, root, options, cluster, &label, &mut transport)?);
+        let Found { founding, configuration } = form(environment, root, options, cluster, &label, &mut transport)?;
+        label.founding = Some(founding);
         if !label.is_founder() {
             // Higher than that of any disk before, as those are.
             label.incarnation = environment.clock.now_ms().max(FOUNDERS_INCARNATION + 1);
+            label.joined = Some(configuration);
         }
         label::write(environment, root, &label.encode())?;
     }
     let Some(founding) = label.founding.clone() else { unreachable!("it was just found out") };
-    let announcement = Announcement { members: members(cluster), disk: label.disk, founding: Some(founding.clone()) };
-    transport.set_discovery(announcement.encode());
-    let Some(configuration) = founding.configuration() else {
+    let Some(configuration) = label.first_configuration() else {
         return Err(Fault::Refused("the cluster was founded with members that can't be".into()));
     };
+    let announcement = Announcement {
+        members: members(cluster),
+        disk: label.disk,
+        founding: Some(founding.clone()),
+        configuration: Some(configuration.clone()),
+    };
+    transport.set_discovery(announcement.encode());
     let membership =
         Membership { own: label.own, incarnation: label.incarnation, is_founder: label.is_founder(), configuration };
     let identity = Identity { cluster: founding.cluster, seed: founding.seed };
@@ -63,16 +72,17 @@ pub(super) fn join(environment: &Environment, root: &Path, options: &ReplicaOpti
         identity: Some(identity),
         ..options.engine
     };
-    Ok(Joined { transport, membership, engine, founding, label })
+    Ok(Joined { transport, membership, engine, founding, announcement, label })
 }
 
 impl Joined {
     /// The data directory was made: from now on its parts are missed where they are not there.
-    pub(super) fn is_made(&self, environment: &Environment, root: &Path) -> Result<(), Fault> {
+    pub(super) fn is_made(&mut self, environment: &Environment, root: &Path) -> Result<(), Fault> {
         if self.label.is_made {
             return Ok(());
         }
-        label::write(environment, root, &Label { is_made: true, ..self.label.clone() }.encode())
+        self.label.is_made = true;
+        label::write(environment, root, &self.label.encode())
     }
 }
 
@@ -95,7 +105,14 @@ fn read_label(environment: &Environment, root: &Path, cluster: &ClusterOptions) 
         // Whoever has the directory, or can't, is found out before anything is put there.
         drop(Directory::take(environment, root)?);
         let disk = (environment.random)();
-        let label = Label { own: cluster.own, disk, incarnation: FOUNDERS_INCARNATION, founding: None, is_made: false };
+        let label = Label {
+            own: cluster.own,
+            disk,
+            incarnation: FOUNDERS_INCARNATION,
+            founding: None,
+            is_made: false,
+            joined: None,
+        };
         label::write(environment, root, &label.encode())?;
         return Ok(label);
     };
@@ -143,7 +160,7 @@ fn form(
     cluster: &ClusterOptions,
     label: &Label,
     transport: &mut Transport,
-) -> Result<Founding, Fault> {
+) -> Result<Found, Fault> {
     let random = || (environment.random)();
     let wish = Wish {
         cluster: random(),
@@ -175,7 +192,7 @@ fn form(
                         Announcement::decode(&blob).and_then(|announcement| formation.heard(peer, &announcement));
                     match heard {
                         Ok(None) => drop(troubles.remove(&peer)),
-                        Ok(Some(founding)) => return Ok(founding),
+                        Ok(Some(found)) => return Ok(found),
                         Err(what) if troubles.get(&peer) != Some(&what) => {
                             tracing::error!("{what}");
                             troubles.insert(peer, what);

@@ -7,6 +7,7 @@ use skink_engine::command::{Command, Reply};
 use skink_engine::error::Fault;
 use skink_replication::batch::Refusal;
 use skink_replication::header::Digests;
+use skink_replication::paxos::MembershipChange;
 use skink_replication::replica::{Phase, Replica};
 use std::future::Future;
 use std::path::PathBuf;
@@ -91,6 +92,19 @@ pub(super) fn checkpoint(replica: &Arc<Replica>) -> Operation {
         match done.await {
             Ok(Ok(_)) => OperationResult::Frame(Frame::OK),
             Ok(Err(what)) => OperationResult::Frame(Frame::error(format!("ERR the checkpoint failed: {what}"))),
+            Err(_) => OperationResult::Close,
+        }
+    })
+}
+
+/// Changes the members of the cluster.
+pub(super) fn change_members(replica: &Arc<Replica>, change: MembershipChange) -> Operation {
+    let (sender, done) = oneshot::channel();
+    replica.change_members(change, Box::new(move |result| drop(sender.send(result))));
+    Box::pin(async move {
+        match done.await {
+            Ok(Ok(())) => OperationResult::Frame(Frame::OK),
+            Ok(Err(what)) => OperationResult::Frame(Frame::error(format!("ERR {what}"))),
             Err(_) => OperationResult::Close,
         }
     })

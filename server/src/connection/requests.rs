@@ -265,6 +265,11 @@ impl Connection {
                     self.operation = Some(operation::checkpoint(&self.context.server.replica));
                 }
             }
+            ConnectionRequest::ChangeMembers(change) => {
+                if self.is_drained(|| Request::Connection(ConnectionRequest::ChangeMembers(change.clone()))) {
+                    self.operation = Some(operation::change_members(&self.context.server.replica, change));
+                }
+            }
             ConnectionRequest::BackgroundSave => {
                 self.context.server.replica.checkpoint(Box::new(|_| ()));
                 self.reply(|writer| writer.simple("Background saving started"));

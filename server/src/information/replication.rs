@@ -28,6 +28,7 @@ pub(super) fn info(status: &ClusterStatus) -> Fields {
     let role = redis_role(status);
     let is_connected =
         |replica: &ReplicaStatus| !matches!(replica.condition, Condition::Unreachable | Condition::Stopped);
+    let members = status.replicas.iter().filter(|replica| replica.condition != Condition::Removed).count();
     let others = status.replicas.iter().filter(|replica| replica.replica != status.own);
     let connected = if role == "master" { others.filter(|replica| is_connected(replica)).count() } else { 0 };
     let mut fields = vec![("role", role.to_string()), ("connected_slaves", connected.to_string())];
@@ -41,7 +42,7 @@ pub(super) fn info(status: &ClusterStatus) -> Fields {
     fields.extend([
         ("replica_id", status.own.to_string()),
         ("leader_id", leader.to_string()),
-        ("cluster_size", status.replicas.len().to_string()),
+        ("cluster_size", members.to_string()),
         ("cluster_configuration", status.configuration.to_string()),
     ]);
     if let Some(own) = status.own() {

@@ -1,6 +1,7 @@
 //! Why a request is refused before it becomes a command.
 
 use crate::resp::Arguments;
+use skink_replication::paxos::ReplicaId;
 use thiserror::Error;
 
 /// A request that no command comes of. Its text is the reply, code included; the connection goes on.
@@ -90,6 +91,12 @@ pub enum RequestError {
     /// `SLOWLOG GET` of a negative number other than -1.
     #[error("ERR count should be greater than or equal to -1")]
     SlowLogCount,
+    /// `REPLICA` with a number that no replica has.
+    #[error("ERR a replica's number is from 1 to {max}", max = ReplicaId::MAX)]
+    ReplicaNumber,
+    /// `REPLICA ADD` with something that is no address.
+    #[error("ERR the address of a replica is HOST:PORT, with a port from 1 to 65535")]
+    ReplicaAddress,
     /// `WAIT` with a timeout that is no number.
     #[error("ERR timeout is not an integer or out of range")]
     TimeoutNotAnInteger,

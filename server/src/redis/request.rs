@@ -5,6 +5,7 @@ use super::Shape;
 use crate::resp::{Frame, ProtocolVersion};
 use bytes::Bytes;
 use skink_engine::command::Command;
+use skink_replication::paxos::MembershipChange;
 use std::fmt;
 
 /// A request that was understood.
@@ -88,6 +89,8 @@ pub enum ConnectionRequest {
     },
     /// `CHECKPOINT` or `SAVE`: take one now, answer with OK when it is durable.
     Checkpoint,
+    /// `REPLICA ADD` or `REPLICA REMOVE`: answer with OK when the change is in force here.
+    ChangeMembers(MembershipChange),
     /// `BGSAVE`: begin a checkpoint, answer with the status `Background saving started`.
     BackgroundSave,
     /// `LASTSAVE`: the time of the last checkpoint in seconds since 1970.

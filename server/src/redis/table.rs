@@ -5,7 +5,8 @@
 
 use super::arguments::ArgumentReader;
 use super::{
-    Request, RequestError, administration, connection, error, expiry, keys, parts, records, transactions, values,
+    Request, RequestError, administration, connection, error, expiry, keys, membership, parts, records, transactions,
+    values,
 };
 use crate::resp::Arguments;
 
@@ -197,7 +198,7 @@ pub fn all() -> impl Iterator<Item = &'static CommandSpec> {
     FAMILIES.iter().flat_map(|family| family.iter())
 }
 
-static FAMILIES: [&[CommandSpec]; 8] = [
+static FAMILIES: [&[CommandSpec]; 9] = [
     values::COMMANDS,
     parts::COMMANDS,
     keys::COMMANDS,
@@ -206,6 +207,7 @@ static FAMILIES: [&[CommandSpec]; 8] = [
     transactions::COMMANDS,
     connection::COMMANDS,
     administration::COMMANDS,
+    membership::COMMANDS,
 ];
 
 const MAX_NAME_LEN: usize = 16;

@@ -18,6 +18,44 @@ const MIN_MEMBERS: usize = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members(BTreeMap<ReplicaId, PeerAddress>);
 
+/// One replica, and where the others reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMember {
+    /// Its number.
+    pub replica: ReplicaId,
+    /// Where.
+    pub address: PeerAddress,
+}
+
+impl NewMember {
+    fn of(number: &str, address: &str) -> Result<NewMember, MembersError> {
+        let replica = number.parse().ok().and_then(ReplicaId::new);
+        let replica = replica.ok_or_else(|| MembersError::WrongNumber(number.to_string()))?;
+        let address: PeerAddress = address.parse().map_err(|source| MembersError::Address { replica, source })?;
+        if address.is_unspecified() {
+            return Err(MembersError::Unspecified { replica, address });
+        }
+        Ok(NewMember { replica, address })
+    }
+}
+
+impl FromStr for NewMember {
+    type Err = MembersError;
+
+    fn from_str(text: &str) -> Result<NewMember, MembersError> {
+        let (number, address) = entry(text)?;
+        NewMember::of(&number, &address)
+    }
+}
+
+/// The two sides of `NUMBER=HOST:PORT`.
+fn entry(text: &str) -> Result<(String, String), MembersError> {
+    match text.split_once('=') {
+        Some((number, address)) => Ok((number.trim().to_string(), address.trim().to_string())),
+        None => Err(MembersError::NoEntry(text.to_string())),
+    }
+}
+
 /// Entries that make no cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MembersError {
@@ -73,12 +111,7 @@ impl Members {
     fn of(entries: &[(String, String)]) -> Result<Members, MembersError> {
         let mut members: BTreeMap<ReplicaId, PeerAddress> = BTreeMap::new();
         for (number, address) in entries {
-            let replica = number.parse().ok().and_then(ReplicaId::new);
-            let replica = replica.ok_or_else(|| MembersError::WrongNumber(number.clone()))?;
-            let address: PeerAddress = address.parse().map_err(|source| MembersError::Address { replica, source })?;
-            if address.is_unspecified() {
-                return Err(MembersError::Unspecified { replica, address });
-            }
+            let NewMember { replica, address } = NewMember::of(number, address)?;
             if let Some((first, _)) = members.iter().find(|(_, other)| **other == address) {
                 let (first, second) = (*first, replica);
                 // Of one entry written twice, the number is what was copied.
@@ -101,10 +134,6 @@ impl FromStr for Members {
     type Err = MembersError;
 
     fn from_str(text: &str) -> Result<Members, MembersError> {
-        let entry = |entry: &str| match entry.split_once('=') {
-            Some((number, address)) => Ok((number.trim().to_string(), address.trim().to_string())),
-            None => Err(MembersError::NoEntry(entry.to_string())),
-        };
         Members::of(&text.split(',').map(entry).collect::<Result<Vec<_>, _>>()?)
     }
 }

@@ -257,6 +257,23 @@ impl Cluster {
         self.start(index, Protocol::start(replica(index), start, state, self.options));
     }
 
+    /// The member begins the configuration whose stop sign it delivered last; its sessions go on.
+    pub(super) fn succeed(&mut self, index: usize) {
+        let last = self.members[index].delivered.last().unwrap().clone();
+        let crate::paxos::DeliveredContent::StopSign(stop_sign) = last.content else { panic!("{last:?}") };
+        let next = Configuration::after(&stop_sign, last.instance).unwrap();
+        let state = self.members[index].protocol.successor(next, None);
+        let start = Start::Known { incarnation: self.incarnation(index) };
+        let sessions = &self.members[index].protocol.sessions;
+        let sessions: Vec<_> =
+            sessions.peers().into_iter().map(|peer| (peer, sessions.get(peer).unwrap().number)).collect();
+        self.members[index].protocol = Protocol::start(replica(index), start, state, self.options);
+        for (peer, session) in sessions {
+            let incarnation = self.incarnation(usize::from(peer.get()) - 1);
+            self.event(index, Event::Connected { peer, session, incarnation });
+        }
+    }
+
     /// A crash and a start with an empty disk.
     pub(super) fn lose_disk(&mut self, index: usize, incarnation: u64) {
         let state = DurableState::empty(configuration(self.len()));

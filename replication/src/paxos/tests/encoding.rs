@@ -15,7 +15,11 @@ fn entries() -> Vec<Entry> {
 fn messages() -> Vec<Message> {
     let (ballot, accepted_round) = (Ballot::new(7, replica(1)), Ballot::new(6, replica(2)));
     let sequence = Sequence { sync: 2, number: 300 };
-    let stop_sign = StopSign { configuration: 2, members: vec![replica(0), replica(3)] };
+    let stop_sign = StopSign {
+        configuration: 2,
+        members: vec![replica(0), replica(3)],
+        addresses: vec![(replica(3), "c:1".into())],
+    };
     let sync = Sync { after: at(4), gap_end: Some(at(9)), entries: entries(), stop_sign: Some(stop_sign.clone()) };
     let (decided, accepted, read) = (at(5), at(600), ReadId::new(70_000));
     vec![
@@ -96,6 +100,14 @@ fn the_encoding_is_version_1() {
     assert_eq!(envelope.encode(), [1, 1, 77, 4, 7, 2, 2, 172, 2, 5, 1, 1, 3, 172, 2]);
     let small = OrderingFrame { suffix: None, payloads: Vec::new(), ..frame() };
     assert_eq!(small.encode(), [1, 1, 2, 3, 7, 2, 6, 1, 0, 2, 1, 1, 2, 2, 0, 0]);
+    let stop_sign = StopSign {
+        configuration: 2,
+        members: vec![replica(0), replica(3)],
+        addresses: vec![(replica(3), "c:1".into())],
+    };
+    let last = OrderingFrame { stop_sign: Some(stop_sign), ..small };
+    let expected = [1, 1, 2, 3, 7, 2, 6, 1, 1, 2, 2, 1, 4, 1, 4, 3, b'c', b':', b'1', 2, 1, 1, 2, 2, 0, 0];
+    assert_eq!(last.encode(), expected);
 }
 
 proptest! {

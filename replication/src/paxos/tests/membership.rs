@@ -1,7 +1,11 @@
 //! Rules 14 and 15: lost disks and stop signs.
 
-use super::cluster::{Cluster, at, replica};
-use crate::paxos::{DeliveredContent, Effect, Event, Leadership, Message, Options, Rule, StopSign};
+use super::cluster::{Cluster, at, configuration, replica};
+use crate::paxos::{
+    DeliveredContent, Effect, Event, Leadership, MembershipChange, Message, Options, Recovery, RecoveryError, Rule,
+    Rules, StopSign,
+};
+use skink_engine::position::LogPosition;
 
 const ALL: [usize; 3] = [0, 1, 2];
 
@@ -64,7 +68,7 @@ fn a_stop_sign_is_the_last_entry() {
     let mut cluster = Cluster::new(3, Options::default());
     cluster.lead(0, &ALL);
     cluster.write(0, 1, &ALL);
-    let next = StopSign { configuration: 2, members: vec![replica(0), replica(1), replica(3)] };
+    let next = StopSign { configuration: 2, members: vec![replica(0), replica(1), replica(3)], addresses: Vec::new() };
     cluster.event(0, Event::Reconfigured { next: next.clone() });
     cluster.settle(&ALL);
     for index in ALL {
@@ -79,4 +83,119 @@ fn a_stop_sign_is_the_last_entry() {
     cluster.restart(1, None, None);
     cluster.settle(&ALL);
     assert_eq!(cluster.member(1).delivered.last().unwrap().content, DeliveredContent::StopSign(next));
+}
+
+/// Four members, of which 0 leads and the last one is to go; two batches, of which the second one and the stop sign are in the
+/// log of all.
+fn about_to_lose_one() -> Cluster {
+    let mut cluster = Cluster::new(4, Options::default());
+    let all = [0, 1, 2, 3];
+    cluster.lead(0, &all);
+    cluster.write(0, 1, &all);
+    cluster.write(0, 2, &all);
+    let next = MembershipChange::Remove { replica: replica(3) }.stop_sign(&configuration(4)).unwrap();
+    assert_eq!(cluster.protocol(0).try_reconfigure(&next), Ok(()));
+    cluster.take(0);
+    assert_eq!(cluster.protocol(0).stop_sign(), Some(next));
+    cluster.settle(&all);
+    cluster
+}
+
+#[test]
+fn the_next_configuration_goes_on_with_the_instances() {
+    let mut cluster = about_to_lose_one();
+    for index in 0..4 {
+        cluster.succeed(index);
+    }
+    assert!(cluster.protocol(0).is_member() && !cluster.protocol(3).is_member());
+    cluster.protocol(0).campaign();
+    cluster.take(0);
+    cluster.settle(&ALL);
+    assert_eq!(cluster.protocol(0).leadership(), Leadership::Leads);
+    cluster.write(0, 3, &ALL);
+    for index in ALL {
+        let last = cluster.member(index).delivered.last().unwrap().clone();
+        assert_eq!(last.instance, at(4), "{index}");
+        assert_eq!(cluster.delivered(index), [1, 2, 3], "{index}");
+    }
+    // Who is no member says nothing, and is not listened to.
+    cluster.event(3, Event::Tick);
+    assert!((0..3).all(|peer| cluster.wire(3, peer).is_empty()));
+    assert_eq!(cluster.protocol(3).incarnation(replica(3)), Some(2), "a disk that comes again must be another one");
+}
+
+#[test]
+fn who_goes_over_later_is_waited_for() {
+    let mut cluster = about_to_lose_one();
+    cluster.succeed(0);
+    cluster.protocol(0).campaign();
+    cluster.take(0);
+    // What is said to members that are not there yet is lost on them.
+    cluster.settle(&ALL);
+    assert_eq!(cluster.protocol(0).leadership(), Leadership::Prepares);
+    cluster.succeed(2);
+    cluster.settle(&ALL);
+    assert_eq!(cluster.protocol(0).leadership(), Leadership::Leads);
+    cluster.write(0, 3, &[0, 2]);
+    cluster.succeed(1);
+    cluster.store(1, 3);
+    cluster.live(60, &ALL);
+    assert_eq!(cluster.delivered(1), [1, 2, 3]);
+}
+
+#[test]
+fn a_start_finds_both_configurations_in_the_log() {
+    let mut cluster = about_to_lose_one();
+    for index in ALL {
+        cluster.succeed(index);
+    }
+    cluster.protocol(0).campaign();
+    cluster.take(0);
+    cluster.settle(&ALL);
+    cluster.write(0, 3, &ALL);
+    let checkpoint = crate::paxos::CheckpointFacts { instance: at(1), promise: cluster.promise(1) };
+    cluster.restart(1, None, Some(checkpoint));
+    let delivered: Vec<u64> = cluster.delivered(1);
+    assert_eq!((cluster.protocol(1).configuration().id(), delivered), (2, vec![2]), "what is decided for sure");
+    cluster.settle(&ALL);
+    cluster.live(60, &ALL);
+    assert_eq!(cluster.delivered(1), [2, 3]);
+    let instances: Vec<_> = cluster.member(1).delivered.iter().map(|delivered| delivered.instance).collect();
+    assert_eq!(instances, [at(2), at(3), at(4)]);
+    assert!(matches!(cluster.member(1).delivered[1].content, DeliveredContent::StopSign(_)));
+}
+
+#[test]
+fn frames_from_before_the_checkpoints_configuration_are_left_out() {
+    let mut cluster = about_to_lose_one();
+    for index in ALL {
+        cluster.succeed(index);
+    }
+    let old = cluster.frames(1).to_vec();
+    cluster.protocol(0).campaign();
+    cluster.take(0);
+    cluster.settle(&ALL);
+    cluster.write(0, 3, &ALL);
+    let next = cluster.protocol(1).configuration().clone();
+    let mut recovery = Recovery::new(next.clone(), Rules::default());
+    for frame in cluster.frames(1) {
+        recovery.replay(frame.clone()).unwrap();
+    }
+    let checkpoint = crate::paxos::CheckpointFacts { instance: at(3), promise: cluster.promise(1) };
+    let state = recovery.finish(Some(checkpoint), LogPosition::ZERO).unwrap();
+    assert_eq!((state.entries.len(), state.earlier.len()), (1, 0));
+    // Without its stop sign, a configuration has no successor.
+    let mut recovery = Recovery::new(configuration(4), Rules::default());
+    for frame in old.iter().filter(|frame| frame.stop_sign.is_none()) {
+        recovery.replay(frame.clone()).unwrap();
+    }
+    let first = cluster.frames(1).iter().find(|frame| frame.configuration == 2).unwrap().clone();
+    assert_eq!(recovery.replay(first), Err(RecoveryError::Configuration { found: 2, expected: 1 }));
+    // A replica that was added has nothing of before.
+    let recovery = Recovery::new(next, Rules::default());
+    assert!(
+        recovery
+            .finish(Some(crate::paxos::CheckpointFacts { instance: at(0), ..checkpoint }), LogPosition::ZERO)
+            .is_ok()
+    );
 }

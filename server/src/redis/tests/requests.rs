@@ -10,6 +10,7 @@ use skink_engine::command::{
     Unmet,
 };
 use skink_engine::position::Revision;
+use skink_replication::paxos::{MembershipChange, ReplicaId};
 
 fn key() -> Bytes {
     Bytes::from_static(b"k")
@@ -155,6 +156,7 @@ fn commands_on_the_state() {
 #[test]
 fn requests_about_the_connection_or_the_server() {
     use ConnectionRequest as C;
+    let replica = ReplicaId::new(4).unwrap();
     let credentials = |user: Option<&'static str>| Credentials {
         user: user.map(Bytes::from),
         password: Password::new("secret".into()),
@@ -211,6 +213,8 @@ fn requests_about_the_connection_or_the_server() {
         ("STATEMENT rows k", C::Statement { text: key(), rows: true }),
         ("CHECKPOINT", C::Checkpoint),
         ("SAVE", C::Checkpoint),
+        ("REPLICA ADD 4 host:7380", C::ChangeMembers(MembershipChange::Add { replica, address: "host:7380".into() })),
+        ("replica remove 4", C::ChangeMembers(MembershipChange::Remove { replica })),
         ("BGSAVE", C::BackgroundSave),
         ("BGSAVE SCHEDULE", C::BackgroundSave),
         ("LASTSAVE", C::LastSave),
@@ -259,6 +263,13 @@ fn errors_have_redis_texts() {
         ("MSET a b c", "ERR wrong number of arguments for 'mset' command"),
         ("MSETNX a b c", "ERR wrong number of arguments for 'msetnx' command"),
         ("PING a b", "ERR wrong number of arguments for 'ping' command"),
+        ("REPLICA ADD 0 h:1", "ERR a replica's number is from 1 to 15"),
+        ("REPLICA REMOVE 16", "ERR a replica's number is from 1 to 15"),
+        ("REPLICA REMOVE x", "ERR a replica's number is from 1 to 15"),
+        ("REPLICA ADD 4 host", "ERR the address of a replica is HOST:PORT, with a port from 1 to 65535"),
+        ("REPLICA ADD 4 host:0", "ERR the address of a replica is HOST:PORT, with a port from 1 to 65535"),
+        ("REPLICA ADD 4 :1", "ERR the address of a replica is HOST:PORT, with a port from 1 to 65535"),
+        ("REPLICA ADD 4", "ERR wrong number of arguments for 'replica|add' command"),
         ("SLOWLOG GET x 2", "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."),
         ("SET k v NX XX", syntax),
         ("SET k v XX NX", syntax),

@@ -1,0 +1,85 @@
+//! Whether requests are taken: a majority that can't be reached, a state that isn't here, a replica that was removed.
+
+use super::{Node, Output};
+use crate::batch::Refusal;
+use crate::paxos::Event;
+use skink_engine::position::Instance;
+
+impl Node {
+    /// Why requests are not taken, where they are not.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        if self.is_removed() {
+            return Some(Refusal::NoMajority(self.removed_text()));
+        }
+        if self.down.is_some() {
+            return Some(Refusal::NoMajority(
+                "no majority of the replicas can be reached; nothing of this request has happened, try again later"
+                    .into(),
+            ));
+        }
+        if self.batches.incarnation().is_none() {
+            return Some(Refusal::NoMajority(
+                "this replica is new or lost its disk, and has not got the state yet; use another one, or try again later"
+                    .into(),
+            ));
+        }
+        None
+    }
+
+    fn removed_text(&self) -> String {
+        format!("replica {} was removed from the cluster: use another one", self.own)
+    }
+
+    /// Tells those who have waited too long.
+    pub(super) fn expire(&mut self) {
+        let ticks = self.options.ticks(self.options.request_timeout);
+        let (batches, reads) = (self.batches.expired(self.now, ticks), self.reads.expired(self.now, ticks));
+        if batches.is_empty() && reads.is_empty() {
+            return;
+        }
+        let ms = self.options.request_timeout.as_millis();
+        let why = format!("no majority of the replicas answered within {ms} ms");
+        let unknown = format!("{why}; the command may still be executed, now or later");
+        for reply in batches {
+            self.outputs.push(Output::Answer(reply, Err(Refusal::NoMajority(unknown.clone()))));
+        }
+        for reply in reads {
+            self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
+        }
+        if self.down.is_none() {
+            tracing::error!("{why}: requests are refused until one does");
+            let read = self.reads.new_id();
+            self.down = Some(read);
+            self.protocol.handle(Event::ReadArrived { read });
+            for reply in self.reads.drain() {
+                self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
+            }
+        }
+    }
+
+    /// This replica takes part no more: nobody who waits gets an answer from it. What it had proposed and was not executed
+    /// by now never will be, as nobody listens to it any more; who was not told so before need not rely on it.
+    pub(super) fn refuse_all(&mut self) {
+        let text = self.removed_text();
+        let unknown = format!("{text}; the command may not have been executed");
+        for reply in self.batches.give_up() {
+            self.outputs.push(Output::Answer(reply, Err(Refusal::NoMajority(unknown.clone()))));
+        }
+        for reply in self.reads.drain() {
+            self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(text.clone()))));
+        }
+        self.checkpoints.refuse(&text);
+        self.down = None;
+    }
+
+    pub(super) fn is_up_again(&mut self, _: Instance) {
+        self.down = None;
+        tracing::info!("a majority of the replicas answers again");
+        self.propose_all();
+    }
+
+    /// Whether requests are refused as no majority answers.
+    pub fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+}

@@ -293,6 +293,7 @@ impl Replica {
         root: &std::path::Path,
         options: ReplicaOptions,
     ) -> Result<Replica, Fault> {
+        let others: Vec<ReplicaId> = options.cluster.iter().flat_map(|it| it.peers.keys().copied()).collect();
         let mut joined = joining::join(&environment, root, &options)?;
         let (engine, opened) = Engine::open(environment.clone(), root, joined.engine)?;
         joined.is_made(&environment, root)?;
@@ -302,6 +303,8 @@ impl Replica {
         let node = Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
         *shared.cluster_status.lock() = Some(node.status());
         joined.transport.open_sessions(cluster::agreement(&joined), joined.membership.incarnation);
+        // Those who dial this replica hear that it is there.
+        others.iter().for_each(|peer| joined.transport.discover(*peer));
         let (background, background_thread) = background::start(Arc::clone(&shared), None)?;
         let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
         let roster = members::Roster::new(joined.announcement, joined.label);

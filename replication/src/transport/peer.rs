@@ -121,6 +121,13 @@ impl Peer {
         self.refused = Some((until, reason));
     }
 
+    /// It asked what this replica is, as one that has just started: it need not wait for the next try to reach it.
+    pub(super) fn is_there(&mut self, now: Instant) {
+        if self.refused.as_ref().is_none_or(|(until, _)| now >= *until) {
+            self.backoff = Backoff::new(now);
+        }
+    }
+
     // ---- before a session is open ----
 
     /// Whether this end dials.

@@ -103,7 +103,10 @@ impl Transport {
                 turn_away(stream, &text);
                 self.host.trouble(Some(from), format!("replica {from} was refused: {text}"), now);
             }
-            (Ok(()), _) if is_discovery => {
+            (Ok(()), peer) if is_discovery => {
+                if let Some(peer) = peer {
+                    peer.is_there(now);
+                }
                 let terms = self.host.terms(applicant.claim.session);
                 stream.push(&[&applicant.welcome(terms, self.host.secret())]);
                 if self.exchanges.len() >= MAX_EXCHANGES {

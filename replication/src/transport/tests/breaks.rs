@@ -128,7 +128,7 @@ fn a_body_that_is_longer_than_the_other_end_takes_ends_the_session() {
 
 #[test]
 fn a_peer_that_starts_again_gets_a_new_session() {
-    let (mut one, mut two) = pair();
+    let (mut one, two) = pair();
     let old = one.session(2).unwrap();
     let (port_one, port_two) = (one.transport.local_address(), two.transport.local_address());
     // The end that dials.

@@ -43,7 +43,7 @@ fn a_body_beyond_the_limit_is_not_taken() {
     let session = two.session(1).unwrap();
     let parts: [&[u8]; 2] = [&[1; 20_000], &[2; 20_001]];
     assert_eq!(two.transport.send(replica(1), session, Channel::Payload, &parts), Sent::TooLong);
-    assert_eq!(two.transport.send(replica(1), session, Channel::Payload, &[&parts[0], &parts[1][1..]]), Sent::Buffered);
+    assert_eq!(two.transport.send(replica(1), session, Channel::Payload, &[parts[0], &parts[1][1..]]), Sent::Buffered);
     until(&mut [&mut one, &mut two], |members| members[0].bodies(2, Channel::Payload).len() == 1);
     assert_eq!(two.transport.send(replica(3), session, Channel::Payload, &[]), Sent::NoSession);
 }

@@ -1,7 +1,8 @@
 //! Sessions that come, carry and go.
 
-use super::cluster::{Member, address, agreement, linger, open_all, options, pair, replica, until};
-use crate::transport::{Channel, Sent, TransportEvent};
+use super::cluster::{Member, address, agreement, linger, open_all, options, pair, pair_with, replica, until};
+use super::tap::Tap;
+use crate::transport::{Channel, Sent, TransportEvent, TransportOptions};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -74,6 +75,50 @@ fn a_session_that_is_restarted_is_followed_by_one_with_a_higher_number() {
     linger(&mut [&mut one, &mut two], Duration::from_millis(50));
     let ends = |event: &&TransportEvent| matches!(event, TransportEvent::Disconnected { .. });
     assert_eq!((one.events.iter().filter(ends).count(), two.events.iter().filter(ends).count()), (2, 2));
+}
+
+#[test]
+fn what_comes_before_a_session_is_complete_at_this_end_waits() {
+    let (mut one, mut two) = (Member::new(options(1)), Member::new(options(2)));
+    let mut tap = Tap::new(address(&one));
+    one.transport.set_peers(BTreeMap::from([(replica(2), "127.0.0.1:1".into())]));
+    two.transport.set_peers(BTreeMap::from([(replica(1), tap.address().to_string())]));
+    one.transport.open_sessions(agreement(), 1);
+    two.transport.open_sessions(agreement(), 1);
+    // The last welcome is late.
+    until(&mut [&mut one, &mut two], |members| {
+        tap.step();
+        if let Some(last) = tap.links.get_mut(2) {
+            last.back.is_stuck = !last.back.recorded.is_empty();
+        }
+        members[0].session(2).is_some()
+    });
+    one.send(2, Channel::Control, b"early");
+    one.transport.flush();
+    for _ in 0..20 {
+        tap.step();
+        two.poll();
+    }
+    assert_eq!(two.events, [], "it is not connected yet");
+    tap.links[2].back.is_stuck = false;
+    until(&mut [&mut one, &mut two], |members| {
+        tap.step();
+        members[1].session(1).is_some() && members[1].bodies(1, Channel::Control) == [b"early"]
+    });
+}
+
+#[test]
+fn the_end_of_a_session_is_seen_along_with_what_came_before() {
+    // Nothing but the end itself tells.
+    let [first, second] =
+        [1, 2].map(|number| TransportOptions { silence: Duration::from_secs(3600), ..options(number) });
+    let (mut one, mut two) = pair_with(first, second);
+    let old = two.session(1).unwrap();
+    two.send(1, Channel::Control, b"last");
+    two.transport.flush();
+    two.transport.restart_session(replica(1), old);
+    until(&mut [&mut one], |members| members[0].session(2).is_none());
+    assert_eq!(one.bodies(2, Channel::Control), [b"last"]);
 }
 
 #[test]

@@ -119,6 +119,9 @@ pub struct Load {
     pub wait: Wait,
     /// What comes of a lost connection.
     pub on_loss: OnLoss,
+    /// With [`OnLoss::Retry`]: a batch without all its replies after this time is given up, and its client goes on as if
+    /// the connection were lost.
+    pub give_up_after: Option<Duration>,
     /// Number of the first version that is written.
     pub first_version: u64,
 }
@@ -138,6 +141,7 @@ impl Load {
             patience: Duration::from_secs(60),
             wait: Wait::Never,
             on_loss: OnLoss::Fail,
+            give_up_after: None,
             first_version: 1,
         }
     }

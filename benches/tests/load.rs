@@ -241,6 +241,17 @@ fn clients_whose_server_is_gone_go_on_at_the_next_one() {
 }
 
 #[test]
+fn clients_of_a_silent_server_go_on_when_they_have_waited_long_enough() {
+    let (silent, honest) = (server(Behaviour::Silent).0, server(Behaviour::Honest).0);
+    let load = Load { on_loss: OnLoss::Retry, ..Load::updates(silent) }.connections(4).over(vec![silent, honest]);
+    let load = Load { give_up_after: Some(Duration::from_millis(100)), ..load };
+    // By time, as the two that get answers would have any count done before.
+    let outcome = run(&load.duration(Duration::from_millis(400)), &Workload::new(10, 64, 5)).unwrap();
+    assert!(outcome.lost >= 2, "{} of the two that wait in vain", outcome.lost);
+    assert!(outcome.latencies.max() < Duration::from_secs(5), "what is given up is not answered");
+}
+
+#[test]
 fn only_a_refusal_for_now_is_tried_elsewhere() {
     let (following, honest) = (server(Behaviour::NotLeading).0, server(Behaviour::Honest).0);
     let workload = Workload::new(10, 64, 5);

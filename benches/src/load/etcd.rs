@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 /// Clients of a connection.
 const CLIENTS_A_CONNECTION: usize = 8;
@@ -87,14 +88,29 @@ async fn drive(load: &Load, workload: &Workload, control: &Control) -> Result<Ou
 
 /// One client, at first over connection `at`.
 async fn closed_loop(shared: &RefCell<Shared<'_>>, clients: &[EtcdClient], mut at: usize) -> Result<(), LoadError> {
-    let (workload, on_loss) = (shared.borrow().workload, shared.borrow().load.on_loss);
+    let (workload, load) = (shared.borrow().workload, shared.borrow().load);
     let mut client = clients[at].clone();
     loop {
         let Some(batch) = shared.borrow_mut().next_batch() else { return Ok(()) };
         let sent = Instant::now();
-        let (result, requests) = match &batch {
-            Batch::Writes(writes) => (client.write(workload, writes).await.map(|()| None), writes.len() as u64),
-            Batch::Read(number) => (client.read(&workload.key(*number)).await.map(Some), 1),
+        let requests = match &batch {
+            Batch::Writes(writes) => writes.len() as u64,
+            Batch::Read(_) => 1,
+        };
+        let limit = load.give_up_after.filter(|_| load.on_loss == OnLoss::Retry);
+        let answer = timeout(limit.unwrap_or(load.patience), async {
+            match &batch {
+                Batch::Writes(writes) => client.write(workload, writes).await.map(|()| None),
+                Batch::Read(number) => client.read(&workload.key(*number)).await.map(Some),
+            }
+        });
+        let Ok(result) = answer.await else {
+            if limit.is_none() {
+                return Err(LoadError::Stalled(load.patience));
+            }
+            at = go_on(shared, clients.len(), at).await;
+            client = clients[at].clone();
+            continue;
         };
         match (result, batch) {
             (Ok(Some(Some(value))), Batch::Read(number)) => {
@@ -103,16 +119,20 @@ async fn closed_loop(shared: &RefCell<Shared<'_>>, clients: &[EtcdClient], mut a
             }
             (Ok(Some(None)), _) => shared.borrow_mut().answered(sent, requests, 1),
             (Ok(_), _) => shared.borrow_mut().answered(sent, requests, 0),
-            (Err(error), _) if on_loss == OnLoss::Fail || !error.is_passing() => return Err(error.into()),
+            (Err(error), _) if load.on_loss == OnLoss::Fail || !error.is_passing() => return Err(error.into()),
             (Err(_), _) => {
-                shared.borrow_mut().lost();
-                tokio::time::sleep(RETRY_PAUSE).await;
-                // The next connection belongs to the next server.
-                at = (at + 1) % clients.len();
+                at = go_on(shared, clients.len(), at).await;
                 client = clients[at].clone();
             }
         }
     }
+}
+
+/// Where a client goes on whose request came to nothing at connection `at`: at the next, which is another server's.
+async fn go_on(shared: &RefCell<Shared<'_>>, connections: usize, at: usize) -> usize {
+    shared.borrow_mut().lost();
+    tokio::time::sleep(RETRY_PAUSE).await;
+    (at + 1) % connections
 }
 
 impl<'a> Shared<'a> {

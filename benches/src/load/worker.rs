@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  connected ── batch sent ── replies in ── next batch …
-//!      ▲  └── lost or refused ── waits for its turn in `retries` ──┐      (with OnLoss::Retry)
-//!      └──────────── at the next address ◄────────────────────────┘
+//!      ▲  └── lost, refused or given up ── waits for its turn in `retries` ──┐      (with OnLoss::Retry)
+//!      └──────────── at the next address ◄──────────────────────────────────┘
 //! ```
 
 use super::connection::Connection;
@@ -34,6 +34,8 @@ pub(super) struct Worker<'a> {
     clients: Vec<Client>,
     /// When which clients go on; the pause is the same for all, so the first is the next.
     retries: VecDeque<(Instant, usize)>,
+    /// When overdue replies were last looked for.
+    last_look: Instant,
     picker: Picker,
     reads: Random,
     remaining: Option<u64>,
@@ -72,6 +74,7 @@ impl<'a> Worker<'a> {
             epoll,
             clients,
             retries: VecDeque::new(),
+            last_look: Instant::now(),
             picker,
             reads: Random::new(index_u64 ^ 0x7265_6164),
             remaining: load.count.map(share_of),
@@ -140,6 +143,7 @@ impl<'a> Worker<'a> {
                     break;
                 }
             }
+            self.give_up(&mut outcome)?;
             busy -= self.retry(ended(Instant::now()), &mut outcome)?;
         }
         outcome.elapsed = last_reply.saturating_duration_since(start);
@@ -155,6 +159,22 @@ impl<'a> Worker<'a> {
         let until_retry = self.retries.front().map(|(at, _)| at.saturating_duration_since(Instant::now()));
         let sleep = until_retry.map_or(TICK, |retry| retry.min(TICK));
         Timespec { tv_sec: 0, tv_nsec: i64::from(sleep.subsec_nanos()) }
+    }
+
+    /// Takes clients whose replies are overdue from their servers. Looks at them once in a tick, as precise as is needed.
+    fn give_up(&mut self, outcome: &mut Outcome) -> Result<(), LoadError> {
+        let Some(limit) = self.load.give_up_after.filter(|_| self.load.on_loss == OnLoss::Retry) else { return Ok(()) };
+        if self.last_look.elapsed() < TICK {
+            return Ok(());
+        }
+        self.last_look = Instant::now();
+        for slot in 0..self.clients.len() {
+            let connection = self.clients[slot].connection.as_ref();
+            if connection.is_some_and(|connection| connection.batch_sent().elapsed() > limit) {
+                self.lost(slot, io::Error::from(ErrorKind::TimedOut).into(), outcome)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets clients whose pause is over go on at their next server, or all of them end. Returns how many ended.

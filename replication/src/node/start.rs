@@ -147,6 +147,7 @@ impl Node {
             sessions: BTreeMap::new(),
             now: 0,
             down: None,
+            full_since: None,
             outputs: Vec::new(),
             is_stirred: true,
         })

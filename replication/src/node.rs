@@ -488,7 +488,9 @@ impl Node {
         if !self.inbox.has_begun(ballot) {
             let Progress { instance, ids, .. } = &self.execution.progress;
             let mut placed = ids.clone();
-            self.protocol.ids_after(*instance).iter().for_each(|id| drop(placed.deliver(id)));
+            for id in self.protocol.ids_after(*instance) {
+                placed.deliver(&id);
+            }
             self.inbox.begin(ballot, placed);
         }
         for proxy in self.inbox.proxies() {

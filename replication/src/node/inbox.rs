@@ -141,7 +141,9 @@ mod tests {
         // The first ones were said to somebody who did not lead yet.
         inbox.push(header(1, 6));
         let mut placed = IdWindow::default();
-        (1..=4).for_each(|sequence| drop(placed.deliver(&id(1, sequence))));
+        for sequence in 1..=4 {
+            placed.deliver(&id(1, sequence));
+        }
         inbox.begin(Ballot::NONE, placed);
         assert!(inbox.has_begun(Ballot::NONE));
         assert!(drain(&mut inbox).is_empty(), "5 is missing");

@@ -117,6 +117,8 @@ pub struct Node {
     proposed_in: Ballot,
     /// A request waited too long. Until this read has its index, others are refused at once.
     down: Option<ReadId>,
+    /// Since which tick it leads with a full disk.
+    full_since: Option<u64>,
     outputs: Vec<Output>,
     /// Something may be ready that was not before: another cycle may find work.
     is_stirred: bool,
@@ -138,6 +140,7 @@ impl Node {
             self.propose_all();
         }
         self.tick_status();
+        self.tick_leadership();
         self.tick_checkpoints();
         self.tick_transfers();
         self.tick_members();

@@ -22,6 +22,8 @@ pub(super) struct NodeLog {
     /// The last cycle of the process before, or the last one whose frame was appended.
     appended: CycleNumber,
     durable: CycleNumber,
+    /// The disk had no room for a payload.
+    refused_payload: bool,
     /// Frames that wait for room on the disk.
     blocked: VecDeque<(CycleNumber, Vec<u8>)>,
     /// Bytes of ordering frames since the last marker.
@@ -44,6 +46,7 @@ impl NodeLog {
             floor,
             appended: last,
             durable: last,
+            refused_payload: false,
             blocked: VecDeque::new(),
             frame_bytes: 0,
             writes_done: 0,
@@ -59,9 +62,13 @@ impl NodeLog {
         match self.writer.append(FrameKind::Payload, &[bytes]) {
             Ok(position) => {
                 self.note_write();
+                self.refused_payload = false;
                 Ok(Some(position))
             }
-            Err(fault) if fault.is_transient() => Ok(None),
+            Err(fault) if fault.is_transient() => {
+                self.refused_payload = true;
+                Ok(None)
+            }
             Err(fault) => Err(fault),
         }
     }
@@ -94,6 +101,16 @@ impl NodeLog {
         if self.writes.back() != Some(&start) {
             self.writes.push_back(start);
         }
+    }
+
+    /// Whether the disk had no room for the last payload.
+    pub(super) fn has_refused_payload(&self) -> bool {
+        self.refused_payload
+    }
+
+    /// There is room again, as far as anybody knows.
+    pub(super) fn forget_refusal(&mut self) {
+        self.refused_payload = false;
     }
 
     /// Whether frames wait for room on the disk.

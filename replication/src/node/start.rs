@@ -180,6 +180,7 @@ impl Node {
             now: 0,
             proposed_in: Ballot::NONE,
             down: None,
+            full_since: None,
             outputs: Vec::new(),
             is_stirred: true,
         })

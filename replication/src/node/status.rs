@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Ticks between two words about itself.
 const SAY: u64 = 10;
+/// Ticks for which a leader's disk may be full before another one should lead.
+const FULL_LEADER: u64 = 50;
 /// Decided batches that may wait for execution at a replica that counts as up to date.
 const SMALL_BACKLOG: u64 = 1024;
 
@@ -123,6 +125,31 @@ impl Node {
             durable: self.protocol.durable(),
             checkpoint: self.engine.last_checkpoint(),
         }
+    }
+
+    /// Takes note of a leader that can place nothing, as its disk is full, where the others can do without it.
+    pub(super) fn tick_leadership(&mut self) {
+        if self.log.has_refused_payload() && self.engine.check_room(false).is_ok() {
+            self.log.forget_refusal();
+        }
+        let is_full = self.execution.is_full() || self.log.has_refused_payload();
+        if !is_full || !self.leads() {
+            self.full_since = None;
+            return;
+        }
+        self.full_since.get_or_insert(self.now);
+    }
+
+    /// Whether others should choose another leader. Where a majority is not better off, they should not: reads go on at a full
+    /// disk.
+    pub fn is_in_the_way(&self) -> bool {
+        let configuration = self.protocol.configuration();
+        let has_room = |member: &&ReplicaId| {
+            **member != self.own
+                && matches!(self.statuses.of(**member).condition, Condition::Serving | Condition::CatchingUp)
+        };
+        self.full_since.is_some_and(|since| self.now.saturating_sub(since) >= FULL_LEADER)
+            && configuration.members().iter().filter(has_room).count() >= configuration.majority()
     }
 
     /// How all replicas stand, as far as this one knows.

@@ -303,9 +303,9 @@ impl Runner {
         Ok(())
     }
 
-    /// A replica that can write nothing takes part in nothing: the others must see that.
+    /// A replica that can write nothing takes part in nothing, and does not lead: the others must see that.
     fn leave_others_alone_if_stalled(&mut self) {
-        if self.node.is_stalled() {
+        if self.node.is_stalled() || self.node.is_in_the_way() {
             for (peer, session) in self.sessions.clone() {
                 let own = self.shared.options.cluster.as_ref().map_or(ReplicaId::FIRST, |cluster| cluster.own);
                 let text = format!("the disk of replica {own} is full: it takes part again when there is room");

@@ -118,7 +118,8 @@ fn a_flipped_bit_is_never_served() {
     load(&mut cluster.wire(2), &mut state, 0, 500..1500);
     cluster.checkpoint(1);
     load(&mut cluster.wire(3), &mut state, 0, 1400..1600);
-    for (round, end) in [".seg", ".log", ".seg", ".log", "MANIFEST", "catalog", ".log", "", "", ""].iter().enumerate() {
+    let kinds = [".seg", ".log", ".seg", ".log", "MANIFEST", "facts", "LABEL", "FORMAT", ".log", ""];
+    for (round, end) in kinds.into_iter().enumerate() {
         try_damage(&mut cluster, &mut state, &mut random, round, end);
     }
     cluster.finish();

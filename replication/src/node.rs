@@ -25,6 +25,8 @@ mod proposals;
 mod reads;
 mod start;
 mod status;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use members::ChangeReply;

@@ -73,9 +73,13 @@ impl Node {
         !self.protocol.is_member()
     }
 
-    /// Whether it should ask around which members there are: nobody who leads is known.
+    /// Whether it should ask around which members there are: it reaches no majority, or nobody who leads.
     pub fn is_looking(&self) -> bool {
-        !self.is_removed() && self.leader().is_none()
+        let is_reached = |member: ReplicaId| member == self.own || self.sessions.contains_key(&member);
+        let configuration = self.configuration();
+        let reached = configuration.members().iter().filter(|member| is_reached(**member)).count();
+        let is_led = reached >= configuration.majority() && self.leader().is_some_and(is_reached);
+        !self.is_removed() && !is_led
     }
 
     // ---- changes ----

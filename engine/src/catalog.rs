@@ -39,7 +39,10 @@ impl Catalog {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(Fault::io("looking at", folder)(error));
             }
-            disk.create_folder(folder).map_err(Fault::io("creating", folder))?;
+            let created = disk.create_folder(folder).map_err(Fault::io("creating", folder));
+            // A folder whose name is lost takes along what is durable in it.
+            let parent = folder.parent().unwrap_or(Path::new("/"));
+            created.and_then(|()| disk.sync_folder(parent).map_err(Fault::io("syncing", parent)))?;
         }
         let facts = read(environment, &path)?;
         Ok(Catalog { environment: environment.clone(), path, facts: Mutex::new(facts) })
@@ -140,6 +143,16 @@ mod tests {
         assert_eq!(catalog.get("nothing"), None);
         catalog.put("incarnation", b"short").unwrap();
         assert!(open(&disk).next_incarnation(0).is_err());
+    }
+
+    #[test]
+    fn a_power_cut_takes_no_count_back() {
+        for seed in 0..20 {
+            let disk = SimDisk::new(seed, 1 << 20);
+            assert_eq!(open(&disk).next_incarnation(0).unwrap(), 1);
+            disk.power_cut();
+            assert_eq!(open(&disk).next_incarnation(0).unwrap(), 2, "seed {seed}");
+        }
     }
 
     #[test]

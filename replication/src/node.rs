@@ -441,7 +441,8 @@ impl Node {
     }
 
     fn payload_arrived(&mut self, id: BatchId, bytes: Bytes) -> Result<(), Fault> {
-        if self.execution.is_over(&id) {
+        // A batch may have a second place in the log, which needs its payload, too.
+        if self.execution.is_over(&id) && !self.payloads.is_wanted(&id) {
             return Ok(());
         }
         if self.payloads.insert(id, bytes) {

@@ -55,6 +55,11 @@ impl Payloads {
         self.wanted.remove(id);
     }
 
+    /// Whether somebody waits for it.
+    pub(super) fn is_wanted(&self, id: &BatchId) -> bool {
+        self.wanted.contains_key(id)
+    }
+
     /// Somebody waits for it; since when.
     pub(super) fn want(&mut self, id: BatchId, now: u64) -> u64 {
         if self.wanted.len() >= MAX_WANTED {

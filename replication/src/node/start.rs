@@ -144,6 +144,8 @@ impl Node {
             .map_err(|error| log::damaged(&files, manifest.log_position, error.to_string()))?;
         // A disk that has its own barrier, or what came after, has forgotten nothing since.
         let knows_own = known == Some(&(own, incarnation));
+        // The window in the checkpoint does not have what the log has since.
+        let used = manifest.last_incarnation().max(state.last_incarnation());
         let start = match membership.is_founder || knows_own {
             true => Start::Known { incarnation },
             false => Start::Lost { incarnation },
@@ -155,7 +157,7 @@ impl Node {
         // One that lost its disk knows which ids of its batches are taken when it has the state up to its barrier.
         let batches = if membership.is_founder || knows_own {
             let catalog = Catalog::open(engine.environment(), &engine.directory().catalog())?;
-            OwnBatches::new(Some(catalog.next_incarnation(manifest.last_incarnation())?))
+            OwnBatches::new(Some(catalog.next_incarnation(used)?))
         } else {
             OwnBatches::new(None)
         };

@@ -52,9 +52,10 @@ impl PeerStatuses {
         }
     }
 
-    /// Whether a peer has no vote yet.
-    pub(super) fn is_silent(&self, peer: ReplicaId) -> bool {
-        self.heard.get(&peer).is_some_and(|status| status.role == Role::Silent)
+    /// Whether a peer said that it has no vote.
+    pub(super) fn is_without_vote(&self, peer: ReplicaId) -> bool {
+        let heard = self.heard.get(&peer);
+        heard.is_some_and(|status| status.role == Role::Silent || status.condition == Condition::Removed)
     }
 
     fn of(&self, peer: ReplicaId) -> ReplicaStatus {

@@ -47,6 +47,8 @@ pub(super) enum Fit {
     TooShort,
     /// Nobody who follows the protocol sends this.
     Impossible(&'static str),
+    /// All of the configuration is decided here: it has nothing new, and the object would count the stop sign twice.
+    Over,
 }
 
 impl View<'_> {
@@ -120,6 +122,7 @@ impl View<'_> {
                 self.fit_sync(sync, decided, |sync| Message::AcceptSync { ballot, sequence, decided, sync })
             }
             Message::Promise { ballot, accepted_round, decided, accepted, sync: Some(sync) } => {
+                let sync = self.before_stop_sign(sync);
                 let is_used = ballot == promise && leads && !accepts;
                 let is_gap_passed = sync.gap_end.is_some() && !self.rules.hold(Rule::GapInPromise);
                 if is_used && !is_gap_passed && !(self.decided()..=self.accepted()).contains(&sync.after) {
@@ -135,11 +138,24 @@ impl View<'_> {
         }
     }
 
+    /// A sync may start behind a stop sign that is in both logs, and carries it even so: the object would count it twice.
+    fn before_stop_sign(&self, mut sync: Sync) -> Sync {
+        let is_behind = sync.gap_end.is_none() && sync.after == self.accepted() && sync.entries.is_empty();
+        if is_behind && self.state.stop_sign().is_some() && sync.stop_sign.is_some() {
+            sync.after = self.configuration.instance(self.state.entries_len());
+        }
+        sync
+    }
+
     /// Rule 5: what is decided is never written again.
-    fn fit_sync(&self, mut sync: Sync, decided: Instance, message: impl FnOnce(Sync) -> Message) -> Fit {
+    fn fit_sync(&self, sync: Sync, decided: Instance, message: impl FnOnce(Sync) -> Message) -> Fit {
         if sync.gap_end.is_none() && sync.after > self.accepted() {
             return Fit::Impossible("a sync that starts beyond the log");
         }
+        if self.state.stop_sign().is_some() && self.state.decided() == self.state.len() {
+            return Fit::Over;
+        }
+        let mut sync = self.before_stop_sign(sync);
         let len = |instance| self.configuration.len_at(instance).unwrap_or_default();
         let end = len(sync.start()) + sync.entries.len() + usize::from(sync.stop_sign.is_some());
         if len(decided) > end {

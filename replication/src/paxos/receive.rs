@@ -107,6 +107,7 @@ impl Protocol {
             Fit::Message(message) => message,
             Fit::TooShort => return self.with_object(|object| object.reconnected(peer.pid())),
             Fit::Impossible(what) => return self.restart_session(peer, what),
+            Fit::Over => return,
         };
         // Rule 11: a follower that promised to a candidate that died takes no part until a leader is above that.
         let above = match message {

@@ -5,7 +5,8 @@
 
 use super::configuration::{Ballot, Configuration, ReplicaId};
 use super::durability::CycleNumber;
-use super::event::Delivered;
+use super::entry::Entry;
+use super::event::{Delivered, DeliveredContent};
 use super::frame::StopSign;
 use super::object::Object;
 use super::protocol::Protocol;
@@ -36,6 +37,19 @@ impl DurableState {
             last_cycle,
             ..DurableState::empty(configuration)
         }
+    }
+
+    /// The latest start of a process whose batches are in it, 0 for none.
+    pub fn last_incarnation(&self) -> u64 {
+        let earlier = self.earlier.iter().filter_map(|delivered| match &delivered.content {
+            DeliveredContent::Header { header, .. } => Some(header),
+            _ => None,
+        });
+        let entries = self.entries.iter().filter_map(|(entry, _)| match entry {
+            Entry::Header(header) => Some(header),
+            Entry::Barrier(_) => None,
+        });
+        entries.chain(earlier).map(|header| header.id.incarnation).max().unwrap_or(0)
     }
 
     /// What a start found of configurations before: it is to be delivered first.

@@ -175,7 +175,8 @@ impl Cluster {
         for (at, a) in all.iter().copied().enumerate() {
             for b in all[at + 1..].iter().copied() {
                 let is_reached = |one| !self.cut_off.contains(&one);
-                let sees = |one, other| self.configuration(one).is_some_and(|it| it.has_member(other));
+                let sees =
+                    |one, other| self.configuration(one).is_some_and(|it| it.has_member(one) && it.has_member(other));
                 let should = is_reached(a) && is_reached(b) && sees(a, b) && sees(b, a);
                 match (should, self.sessions.get(&(a, b)).copied()) {
                     (true, None) => self.connect(a, b),

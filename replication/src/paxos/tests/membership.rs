@@ -199,3 +199,30 @@ fn frames_from_before_the_checkpoints_configuration_are_left_out() {
             .is_ok()
     );
 }
+
+#[test]
+fn a_stop_sign_that_is_accepted_and_not_decided_is_counted_once() {
+    let mut cluster = Cluster::new(3, Options::default());
+    cluster.lead(0, &ALL);
+    cluster.write(0, 1, &ALL);
+    let next = MembershipChange::Remove { replica: replica(2) }.stop_sign(&configuration(3)).unwrap();
+    cluster.event(0, Event::Reconfigured { next: next.clone() });
+    // One follower gets it, and nobody hears of that.
+    while cluster.pass(0, 1).is_some() {}
+    cluster.sync(0);
+    cluster.sync(1);
+    cluster.drop_wire(1, 0);
+    // Another ballot of the same leader, and then one of the other: both logs have the stop sign.
+    for leader in [0, 1, 0] {
+        cluster.connect(0, 1);
+        cluster.lead(leader, &[0, 1]);
+        assert_eq!(cluster.protocol(leader).accepted(), at(2), "{leader}");
+    }
+    cluster.connect(0, 2);
+    cluster.connect(1, 2);
+    cluster.live(60, &ALL);
+    for index in ALL {
+        let last = cluster.member(index).delivered.last().unwrap().clone();
+        assert_eq!((last.instance, last.content), (at(2), DeliveredContent::StopSign(next.clone())), "{index}");
+    }
+}

@@ -123,7 +123,6 @@ impl Node {
             self.propose_all();
         }
         self.tick_status();
-        self.tick_leadership();
         self.tick_checkpoints();
         self.tick_transfers()?;
         self.is_stirred = true;

@@ -52,6 +52,7 @@ impl PeerStatuses {
 
 impl Node {
     pub(super) fn tick_status(&mut self) {
+        self.watch_full_leader();
         if self.now.is_multiple_of(SAY) {
             let status = PeerMessage::Status(self.own_status());
             let peers: Vec<ReplicaId> = self.sessions.keys().copied().collect();
@@ -95,7 +96,7 @@ impl Node {
     }
 
     /// Takes note of a leader that can place nothing, as its disk is full, where the others can do without it.
-    pub(super) fn tick_leadership(&mut self) {
+    fn watch_full_leader(&mut self) {
         if self.log.has_refused_payload() && self.engine.check_room(false).is_ok() {
             self.log.forget_refusal();
         }

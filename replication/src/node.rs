@@ -142,7 +142,6 @@ impl Node {
             self.propose_all();
         }
         self.tick_status();
-        self.tick_leadership();
         self.tick_checkpoints();
         self.tick_transfers();
         self.tick_members();

@@ -78,6 +78,7 @@ impl PeerStatuses {
 
 impl Node {
     pub(super) fn tick_status(&mut self) {
+        self.watch_full_leader();
         if self.now.is_multiple_of(SAY) {
             let time_ms = self.engine.environment().clock.now_ms();
             let status = PeerMessage::Status(self.own_status(), time_ms);
@@ -129,7 +130,7 @@ impl Node {
     }
 
     /// Takes note of a leader that can place nothing, as its disk is full, where the others can do without it.
-    pub(super) fn tick_leadership(&mut self) {
+    fn watch_full_leader(&mut self) {
         if self.log.has_refused_payload() && self.engine.check_room(false).is_ok() {
             self.log.forget_refusal();
         }

@@ -1,13 +1,18 @@
-//! A disk that is full at one replica: the others go on, and it comes back when there is room.
+//! A disk that is full at one replica: the others go on, and it comes back when there is room. Where all are full, writes are
+//! refused, and reads go on.
 
 use crate::SMALL;
 use crate::load::Load;
-use skink_tests::cluster::{REPLICAS, others};
+use skink_tests::cluster::{REPLICAS, others, wait_until};
 use skink_tests::small_disk::SmallDisk;
 use skink_tests::{Cluster, Watchdog, seed};
 use std::time::Duration;
 
 const DISK_MB: u32 = 80;
+
+fn options() -> Vec<&'static str> {
+    [SMALL, &["--checkpoint-log-mb", "4", "--request-timeout-ms", "1500"]].concat()
+}
 
 #[test]
 fn a_full_disk_at_one_replica_stops_nobody_else() {
@@ -15,8 +20,7 @@ fn a_full_disk_at_one_replica_stops_nobody_else() {
     let _watchdog = Watchdog::minutes(5, test);
     const FULL: usize = 2;
     let Some(disk) = SmallDisk::mount(DISK_MB) else { return };
-    let options = [SMALL, &["--checkpoint-log-mb", "4", "--request-timeout-ms", "1500"]].concat();
-    let mut cluster = Cluster::start_on(&options, |folder, replica| match replica {
+    let mut cluster = Cluster::start_on(&options(), |folder, replica| match replica {
         FULL => disk.path("data"),
         _ => folder.join(format!("data-{replica}")),
     });
@@ -44,5 +48,36 @@ fn a_full_disk_at_one_replica_stops_nobody_else() {
         });
         load.check(&cluster);
     }
+    cluster.finish();
+}
+
+#[test]
+fn full_disks_at_all_replicas_refuse_writes_and_reads_go_on() {
+    let test = "full_disks_at_all_replicas_refuse_writes_and_reads_go_on";
+    let _watchdog = Watchdog::minutes(5, test);
+    let disks: Option<Vec<SmallDisk>> = REPLICAS.iter().map(|_| SmallDisk::mount(DISK_MB)).collect();
+    let Some(disks) = disks else { return };
+    let cluster = Cluster::start_on(&options(), |_, replica| disks[replica - 1].path("data"));
+    assert_eq!(cluster.wire(1).say("SET k v"), "+OK\\r\\n");
+    let mut load = Load::new(&cluster, 2, seed(test));
+    load.during(|progress| {
+        progress.wait_for(&REPLICAS, 50);
+        disks.iter().for_each(|disk| disk.put("ballast", usize::MAX));
+        for replica in REPLICAS {
+            let write = || cluster.wire(replica).say("SET more v");
+            wait_until("writes to be refused", || write().starts_with("-DISKFULL "), write);
+        }
+        // More than once, and for longer than a leader that could be replaced would stay.
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(300));
+            for replica in REPLICAS {
+                let read = || cluster.wire(replica).say("GET k");
+                wait_until("reads at full disks", || read() == "$1\\r\\nv\\r\\n", read);
+            }
+        }
+        disks.iter().for_each(|disk| disk.remove("ballast"));
+        progress.wait_for(&REPLICAS, 50);
+    });
+    load.check(&cluster);
     cluster.finish();
 }

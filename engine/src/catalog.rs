@@ -40,6 +40,9 @@ impl Catalog {
                 return Err(Fault::io("looking at", folder)(error));
             }
             disk.create_folder(folder).map_err(Fault::io("creating", folder))?;
+            // Without its own name, what is durable in it would be gone after a power cut.
+            let above = folder.parent().unwrap_or(Path::new("/"));
+            disk.sync_folder(above).map_err(Fault::io("syncing", above))?;
         }
         let facts = read(environment, &path)?;
         Ok(Catalog { environment: environment.clone(), path, facts: Mutex::new(facts) })
@@ -140,6 +143,17 @@ mod tests {
         assert_eq!(catalog.get("nothing"), None);
         catalog.put("incarnation", b"short").unwrap();
         assert!(open(&disk).next_incarnation(0).is_err());
+    }
+
+    #[test]
+    fn incarnations_go_up_over_power_cuts() {
+        for seed in 0..20 {
+            let disk = SimDisk::new(seed, 1 << 20);
+            for expected in 1..4 {
+                assert_eq!(open(&disk).next_incarnation(0).unwrap(), expected, "seed {seed}");
+                disk.power_cut();
+            }
+        }
     }
 
     #[test]

@@ -404,7 +404,7 @@ impl Node {
 
     /// Puts a payload into the log that is in memory; whether it is there now. The first copy counts.
     fn store_payload(&mut self, id: BatchId) -> Result<bool, Fault> {
-        if self.protocol.payload(&id).is_some() {
+        if self.protocol.has_payload(&id) {
             return Ok(true);
         }
         let Some(bytes) = self.payload_in_memory(&id) else { return Ok(false) };

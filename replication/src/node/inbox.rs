@@ -2,9 +2,11 @@
 //! room.
 //!
 //! A batch that overtook an earlier one of its proxy would get a place and never be executed (O3), so a gap holds up
-//! what is behind it. Whoever proposed repeats what got no answer, from the first on, so that a gap closes.
+//! what is behind it. Whoever proposed repeats what got no answer, from the first on, so that a gap closes. Which one is
+//! next is not taken from what comes first, but from what has a place: in the state, and in the log behind it.
 
 use crate::header::{BatchId, Header};
+use crate::identity::{IdWindow, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -16,8 +18,6 @@ const MAX_PROXIES: usize = 4096;
 #[derive(Default)]
 struct ProxyInbox {
     incarnation: u64,
-    /// The sequence that must come next; the first to come counts where this leader has seen none.
-    next: Option<u64>,
     waiting: BTreeMap<u64, Arc<Header>>,
 }
 
@@ -25,12 +25,25 @@ struct ProxyInbox {
 #[derive(Default)]
 pub(super) struct Inbox {
     proxies: HashMap<u32, ProxyInbox>,
+    /// The ids that have a place; `None` while that is not known.
+    placed: Option<IdWindow>,
 }
 
 impl Inbox {
-    /// Another leadership begins: nothing is known of what has a place.
+    /// Another ballot begins: nothing is known of what has a place.
     pub(super) fn clear(&mut self) {
         self.proxies.clear();
+        self.placed = None;
+    }
+
+    /// Whether it is known what has a place.
+    pub(super) fn knows_places(&self) -> bool {
+        self.placed.is_some()
+    }
+
+    /// This replica leads: these ids have a place in its log.
+    pub(super) fn set_places(&mut self, placed: IdWindow) {
+        self.placed = Some(placed);
     }
 
     /// Takes a proposal.
@@ -43,8 +56,8 @@ impl Inbox {
         if incarnation > inbox.incarnation {
             *inbox = ProxyInbox { incarnation, ..ProxyInbox::default() };
         }
-        let is_old = incarnation < inbox.incarnation || inbox.next.is_some_and(|next| sequence < next);
-        if !is_old {
+        let has_place = self.placed.as_ref().is_some_and(|placed| placed.is_over(&header.id));
+        if incarnation == inbox.incarnation && !has_place {
             inbox.waiting.insert(sequence, header);
             // The last one goes, so that one that closes a gap always has room.
             if inbox.waiting.len() > MAX_WAITING {
@@ -62,25 +75,29 @@ impl Inbox {
     }
 
     /// What a proxy has next, if it has come.
-    pub(super) fn next(&self, proxy: u32) -> Option<&Arc<Header>> {
-        let inbox = self.proxies.get(&proxy)?;
-        let (sequence, header) = inbox.waiting.first_key_value()?;
-        inbox.next.is_none_or(|next| next == *sequence).then_some(header)
+    pub(super) fn next(&mut self, proxy: u32) -> Option<&Arc<Header>> {
+        let placed = self.placed.as_ref()?;
+        let inbox = self.proxies.get_mut(&proxy)?;
+        while inbox.waiting.first_key_value().is_some_and(|(_, header)| placed.is_over(&header.id)) {
+            inbox.waiting.pop_first();
+        }
+        let (_, header) = inbox.waiting.first_key_value()?;
+        (placed.verdict(&header.id) == Verdict::Execute).then_some(header)
     }
 
     /// What the proxy had next has its place.
     pub(super) fn proposed(&mut self, proxy: u32) {
-        if let Some(inbox) = self.proxies.get_mut(&proxy)
-            && let Some((sequence, _)) = inbox.waiting.pop_first()
+        if let (Some(inbox), Some(placed)) = (self.proxies.get_mut(&proxy), &mut self.placed)
+            && let Some((_, header)) = inbox.waiting.pop_first()
         {
-            inbox.next = Some(sequence + 1);
+            placed.deliver(&header.id);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BatchId, Header, Inbox};
+    use super::{BatchId, Header, IdWindow, Inbox};
     use crate::header::Content;
     use std::sync::Arc;
 
@@ -98,11 +115,21 @@ mod tests {
         taken
     }
 
+    /// A leader in whose log these have a place.
+    fn inbox(placed: &[Arc<Header>]) -> Inbox {
+        let mut window = IdWindow::default();
+        placed.iter().for_each(|header| drop(window.deliver(&header.id)));
+        let mut inbox = Inbox::default();
+        inbox.set_places(window);
+        inbox
+    }
+
     #[test]
     fn a_proxys_batches_keep_their_sequence_and_come_once() {
-        let mut inbox = Inbox::default();
+        let mut inbox = inbox(&[header(1, 1), header(1, 2), header(1, 3)]);
+        inbox.push(header(1, 2));
         inbox.push(header(1, 4));
-        assert_eq!(drain(&mut inbox), [(1, 4)], "the first that comes counts");
+        assert_eq!(drain(&mut inbox), [(1, 4)]);
         inbox.push(header(1, 6));
         assert!(drain(&mut inbox).is_empty(), "a gap");
         inbox.push(header(1, 4));
@@ -112,16 +139,27 @@ mod tests {
         inbox.push(header(2, 1));
         inbox.push(header(1, 7));
         assert_eq!(drain(&mut inbox), [(2, 1)], "the process before is over");
-        inbox.clear();
+    }
+
+    #[test]
+    fn what_comes_first_need_not_be_next() {
+        let mut inbox = Inbox::default();
         inbox.push(header(1, 7));
-        assert_eq!(drain(&mut inbox), [(1, 7)]);
+        assert!(drain(&mut inbox).is_empty(), "nothing is known of what has a place");
+        let mut placed = IdWindow::default();
+        (1..6).for_each(|sequence| drop(placed.deliver(&header(1, sequence).id)));
+        inbox.set_places(placed);
+        assert!(drain(&mut inbox).is_empty(), "the one before was lost on its way");
+        inbox.push(header(1, 6));
+        assert_eq!(drain(&mut inbox), [(1, 6), (1, 7)]);
+        inbox.clear();
+        inbox.push(header(1, 8));
+        assert!(drain(&mut inbox).is_empty() && !inbox.knows_places());
     }
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut inbox = Inbox::default();
-        inbox.push(header(1, 1));
-        inbox.proposed(7);
+        let mut inbox = inbox(&[header(1, 1)]);
         (3..10_000).for_each(|sequence| inbox.push(header(1, sequence)));
         assert_eq!(inbox.proxies[&7].waiting.len(), super::MAX_WAITING);
         inbox.push(header(1, 2));

@@ -78,6 +78,13 @@ impl Node {
         if !self.leads() || self.log.is_blocked() || self.has_long_log() {
             return Ok(());
         }
+        if !self.inbox.knows_places() {
+            let mut placed = self.execution.progress.ids.clone();
+            for id in self.protocol.ids_after(self.executed()) {
+                placed.deliver(&id);
+            }
+            self.inbox.set_places(placed);
+        }
         for proxy in self.inbox.proxies() {
             while let Some(header) = self.inbox.next(proxy).cloned() {
                 if needs_payload(&header) && !self.store_payload(header.id)? {

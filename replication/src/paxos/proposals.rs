@@ -10,7 +10,8 @@ use super::object::Object;
 use super::protocol::Protocol;
 use super::rules::Rule;
 use super::storage::stop_sign_to_object;
-use crate::header::Header;
+use crate::header::{BatchId, Header};
+use skink_engine::position::Instance;
 use std::sync::Arc;
 
 impl Protocol {
@@ -20,6 +21,18 @@ impl Protocol {
     /// Why it has none. Nothing of it is in the order then.
     pub fn try_propose(&mut self, header: Arc<Header>) -> Result<(), Refusal> {
         self.propose(Entry::Header(header))
+    }
+
+    /// Ids of the batches that have a place after an instance, in their order. At a leader, all of them keep it as long as it
+    /// leads.
+    pub fn ids_after(&self, instance: Instance) -> Vec<BatchId> {
+        let state = self.log.lock();
+        let from = self.configuration.len_at(instance).unwrap_or_default();
+        let id = |entry: &Entry| match entry {
+            Entry::Header(header) => Some(header.id),
+            Entry::Barrier(_) => None,
+        };
+        state.entries_from(from).filter_map(id).collect()
     }
 
     pub(super) fn proposed(&mut self, header: Arc<Header>) {

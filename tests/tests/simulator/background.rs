@@ -43,7 +43,7 @@ impl World {
                 }
             }
             Job::CheckIncoming(incoming) => {
-                let checked = incoming.finish();
+                let checked = incoming.finish().map(Box::new);
                 self.note(|| format!("{at} has checked a donor's checkpoint: {}", checked.is_ok()));
                 self.input(at, Input::IncomingChecked(checked));
             }

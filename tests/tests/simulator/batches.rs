@@ -63,7 +63,10 @@ impl Batches {
             parts.push((operation, own.len()));
             commands.extend(own);
         }
-        self.batches.insert(self.last, Batch { commands, operations: parts, at, life, proxy, fate: Fate::Open, is_told: false });
+        self.batches.insert(
+            self.last,
+            Batch { commands, operations: parts, at, life, proxy, fate: Fate::Open, is_told: false },
+        );
         self.last
     }
 

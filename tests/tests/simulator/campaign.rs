@@ -66,8 +66,7 @@ pub fn survey(first: u64, count: u64, rules: Rules) -> BTreeMap<String, (u64, u6
 
 /// After how many seeds the lack of rules, or a mistake, shows: as a line of a table, and the seed.
 pub fn catch(rules: &[Rule], mistake: Option<Mistake>, most: u64) -> (String, Option<u64>) {
-    let caught =
-        (1..=most).find_map(|seed| Some((seed, one_run(seed, Rules::without(rules), mistake).err()?)));
+    let caught = (1..=most).find_map(|seed| Some((seed, one_run(seed, Rules::without(rules), mistake).err()?)));
     let rules = rules.iter().map(|rule| format!("`{rule:?}`"));
     let names: Vec<String> = rules.chain(mistake.map(|mistake| format!("`{mistake:?}`"))).collect();
     let names = names.join(", ");

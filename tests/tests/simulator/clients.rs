@@ -161,9 +161,8 @@ impl World {
             let operations: Vec<_> = queue.writes.drain(..count).collect();
             queue.in_flight += 1;
             let numbers: Vec<u64> = operations.iter().map(|(operation, _)| *operation).collect();
-            let only_deletes = |operation: &u64| {
-                self.clients.operations.get(operation).is_some_and(|it| it.request.only_deletes())
-            };
+            let only_deletes =
+                |operation: &u64| self.clients.operations.get(operation).is_some_and(|it| it.request.only_deletes());
             let has_room = process.engine.check_room(numbers.iter().all(only_deletes)).is_ok();
             let number = self.batches.add(at, life, proxy, operations);
             for operation in numbers {
@@ -283,7 +282,8 @@ impl World {
             self.history.add(&object, Call { action, invoked, returned, ending: Ending::Answered(outcome) });
         }
         self.clients.clients[client].waits_for = None;
-        let thinks = if self.random.percent(70) { self.random.between(0, 2 * MS) } else { self.random.between(0, 40 * MS) };
+        let thinks =
+            if self.random.percent(70) { self.random.between(0, 2 * MS) } else { self.random.between(0, 40 * MS) };
         self.plan_in(thinks, Next::Client(client));
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! What the durable log of a machine says, as the checkers see it: read from the disk, not asked from the node.
 
+use crate::checkers::o1;
 use skink_engine::error::Fault;
-use skink_engine::log::{Frame, FrameKind, LogFiles, scan};
+use skink_engine::log::{Frame, FrameKind, LogFiles, LogScan, scan};
 use skink_engine::position::{Instance, LogPosition};
 use skink_replication::header::BatchId;
 use skink_replication::paxos::{Ballot, Entry, OrderingFrame};
@@ -14,7 +15,7 @@ pub struct DiskLog {
     pub accepted_round: Ballot,
     pub decided: Instance,
     pub entries: BTreeMap<Instance, Entry>,
-    /// Where each payload is; the first copy counts.
+    /// Where each payload is.
     payloads: BTreeMap<BatchId, LogPosition>,
     /// What is before is gone.
     start: LogPosition,
@@ -27,9 +28,9 @@ pub struct DiskLog {
 
 impl DiskLog {
     /// What a start finds, from the newest checkpoint's position on.
-    pub fn read(&mut self, frames: &[Frame], start: LogPosition, end: LogPosition) -> Result<(), String> {
-        *self = DiskLog { start, end, ..DiskLog::default() };
-        self.apply(frames)
+    pub fn read(&mut self, scan: &LogScan, start: LogPosition, checkpoint: Instance) -> Result<(), String> {
+        *self = DiskLog { start, end: scan.end, checkpoint, ..DiskLog::default() };
+        self.apply(&scan.frames)
     }
 
     /// Reads what was written since.
@@ -49,11 +50,11 @@ impl DiskLog {
     fn apply(&mut self, frames: &[Frame]) -> Result<(), String> {
         for frame in frames.iter().filter(|frame| frame.kind == FrameKind::Ordering) {
             let frame = OrderingFrame::decode(&frame.body).map_err(|error| format!("FRAME {error}"))?;
-            crate::checkers::o1::check_payloads(&frame, frames)?;
+            o1::check_payloads(&frame, frames)?;
             for (id, position) in &frame.payloads {
-                self.payloads.entry(*id).or_insert(*position);
+                self.payloads.insert(*id, *position);
             }
-            crate::checkers::o1::check_frame(&frame, |id| self.payload(id).is_some())?;
+            o1::check_frame(&frame, self.checkpoint, |id| self.payload(id).is_some())?;
             (self.promise, self.accepted_round, self.decided) = (frame.promise, frame.accepted_round, frame.decided);
             let Some(suffix) = frame.suffix else { continue };
             self.entries.retain(|instance, _| *instance <= suffix.after);

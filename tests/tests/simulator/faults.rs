@@ -37,10 +37,16 @@ impl World {
             Fault::Full { .. } => machine.process.is_none() && machine.full_until > self.now,
             _ => false,
         };
-        if !is_injected {
+        // Damage is found, and the disk replaced.
+        let is_damage = machine.is_damaged && matches!(fault, Fault::Corrupt { .. } | Fault::Refused(_));
+        if !is_injected && !is_damage {
             return Err(format!("FAULT of {at}: {fault}"));
         }
-        self.crash_for_a_while(at)
+        self.crash_for_a_while(at)?;
+        if is_damage {
+            self.replace_disk(at);
+        }
+        Ok(())
     }
 
     /// Ends a process, if there is one; its machine starts again after a while.
@@ -81,19 +87,55 @@ impl World {
         Ok(())
     }
 
-    /// Whether the disk may be lost: all others have everything then.
+    /// Whether the disk may be lost: all others have everything then, and are sound.
     fn may_lose_disk(&self, at: usize) -> bool {
+        if self.machines.iter().any(|machine| machine.is_damaged) {
+            return false;
+        }
         let last = self.reference.last().get();
         let is_whole = |machine: &crate::machine::Machine| {
             let status = machine.process.as_ref().map(|process| process.node.status());
             let is_silent = status.is_none_or(|status| {
-                status.replicas.iter().any(|it| {
-                    it.replica == status.own && it.role == skink_replication::status::Role::Silent
-                })
+                status
+                    .replicas
+                    .iter()
+                    .any(|it| it.replica == status.own && it.role == skink_replication::status::Role::Silent)
             });
             !is_silent && machine.process.as_ref().is_some_and(|it| it.node.executed().get() + 5 >= last)
         };
         self.machines.iter().filter(|machine| machine.index != at).all(is_whole) && is_whole(&self.machines[at])
+    }
+
+    /// An empty disk in the place of the one that was there.
+    pub fn replace_disk(&mut self, at: usize) {
+        let plan = self.plan;
+        self.machines[at].lose_disk(&plan);
+        self.note(|| format!("{at} has lost its disk"));
+    }
+
+    /// One bit of a segment, an image or a manifest is not what was written. The log's last write is left alone: its damage
+    /// can't be told from a write that never ended.
+    fn flip_bit(&mut self, at: usize) {
+        let paths = self.machines[at].disk.paths();
+        let is_state = |path: &&std::path::PathBuf| {
+            let path = path.to_string_lossy();
+            path.contains("/segments/") || path.contains("/checkpoints/") || path.contains("/images/")
+        };
+        let paths: Vec<_> = paths.iter().filter(is_state).collect();
+        if paths.is_empty() {
+            return;
+        }
+        let path = paths[self.random.below(paths.len() as u64) as usize];
+        let machine = &mut self.machines[at];
+        let Ok(len) = machine.disk.metadata(path).map(|metadata| metadata.len) else { return };
+        if len == 0 {
+            return;
+        }
+        let (offset, bit) = (self.random.below(len), self.random.below(8) as u8);
+        if machine.disk.flip_bit(path, offset, bit).is_ok() {
+            machine.is_damaged = true;
+            self.note(|| format!("bit {bit} of byte {offset} of {} of {at} is flipped", path.display()));
+        }
     }
 
     pub fn fault(&mut self) -> Result<(), String> {
@@ -132,9 +174,7 @@ impl World {
             }
             70..75 if self.may_lose_disk(a) => {
                 self.crash(a, End::PowerCut)?;
-                let plan = self.plan;
-                self.machines[a].lose_disk(&plan);
-                self.note(|| format!("{a} has lost its disk"));
+                self.replace_disk(a);
                 let delay = self.random.between(10 * MS, 2 * long);
                 self.plan_in(delay, Next::Start(a));
             }
@@ -144,6 +184,7 @@ impl World {
                 let ahead = self.random.between(0, 20_000) as i64 - 10_000;
                 self.machines[a].clock.jump(ahead);
             }
+            92..96 if self.may_lose_disk(a) => self.flip_bit(a),
             _ => {}
         }
         Ok(())

@@ -5,10 +5,14 @@ use crate::world::{Next, World};
 use skink_engine::env::sim::Faults;
 
 impl World {
-    fn heal(&mut self) {
+    fn heal(&mut self) -> Result<(), String> {
         self.has_faults = false;
         self.note(|| "all is well".to_owned());
         for a in 0..self.plan.members {
+            if self.machines[a].is_damaged {
+                self.crash_for_a_while(a)?;
+                self.replace_disk(a);
+            }
             let machine = &mut self.machines[a];
             (machine.slow_until, machine.paused_until, machine.full_until) = (0, 0, 0);
             // The power that is off comes back with a start.
@@ -29,12 +33,13 @@ impl World {
                 self.plan_in(30 * MS, Next::Connect(a, b));
             }
         }
+        Ok(())
     }
 
     /// A whole run: faults, then health.
     pub fn run(&mut self) -> Result<(), String> {
         self.run_for(self.plan.faulty_ms)?;
-        self.heal();
+        self.heal()?;
         self.run_for(2000)?;
         let answered = self.clients.answered;
         self.run_for(1000)?;
@@ -65,7 +70,8 @@ impl World {
             return Some(format!("has executed {executed} of {last}"));
         }
         let outstanding = process.node.outstanding();
-        (outstanding > 0 && !process.node.is_taking_checkpoint()).then(|| format!("has {outstanding} batches under way"))
+        (outstanding > 0 && !process.node.is_taking_checkpoint())
+            .then(|| format!("has {outstanding} batches under way"))
     }
 
     fn check_rest(&self) -> Result<(), String> {

@@ -14,7 +14,11 @@ pub enum Action {
     Add(i64),
     Delete,
     /// Moves an amount between two accounts, in one transaction.
-    Transfer { from: usize, to: usize, amount: i64 },
+    Transfer {
+        from: usize,
+        to: usize,
+        amount: i64,
+    },
     /// The same, in a transaction that fails in the end.
     FailToTransfer,
     /// Reads all accounts at one point.

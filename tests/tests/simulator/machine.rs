@@ -10,7 +10,8 @@ use skink_engine::env::sim::SimDisk;
 use skink_engine::env::{Disk, Environment};
 use skink_engine::error::Fault;
 use skink_engine::position::Instance;
-use skink_replication::node::{Membership, Node};
+use skink_replication::node::{Membership, Node, OrderingFacts};
+use skink_replication::paxos::Ballot;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,8 @@ pub struct Machine {
     pub full_until: u64,
     /// The disk was told to fail: what it does is no fault of the replica.
     pub is_faulty: bool,
+    /// Something on it is not what was written.
+    pub is_damaged: bool,
 }
 
 impl Machine {
@@ -75,6 +78,7 @@ impl Machine {
             paused_until: 0,
             full_until: 0,
             is_faulty: false,
+            is_damaged: false,
         }
     }
 
@@ -102,9 +106,8 @@ impl Machine {
         let (engine, opened) = Engine::open(self.environment(plan), root(), plan.engine_options())?;
         let engine = Arc::new(engine);
         let before = (self.log.promise, self.log.end());
-        self.log
-            .read(&opened.log.frames, engine.log_files().start()?, opened.log.end)
-            .map_err(StartError::Wrong)?;
+        let start = engine.log_files().start()?;
+        self.log.read(&opened.log, start, engine.last_checkpoint()).map_err(StartError::Wrong)?;
         self.checkpoint_changed(&engine)?;
         crate::checkers::o2::check_kept(before, &self.log).map_err(StartError::Wrong)?;
         let node = Node::start(Arc::clone(&engine), opened, &self.membership(plan), plan.node_options())?;
@@ -124,7 +127,7 @@ impl Machine {
     pub fn lose_disk(&mut self, plan: &Plan) {
         assert!(self.process.is_none(), "disks are changed while nothing runs");
         self.incarnation += 1;
-        self.is_founder = false;
+        (self.is_founder, self.is_damaged) = (false, false);
         let seed = plan.seed.wrapping_mul(37).wrapping_add(self.incarnation << 8 | self.index as u64);
         self.disk = SimDisk::new(seed, MAX_FILE_LEN);
         self.log = DiskLog::default();
@@ -133,12 +136,10 @@ impl Machine {
 
     /// A checkpoint became durable, of its own or of a donor.
     pub fn checkpoint_changed(&mut self, engine: &Engine) -> Result<(), Fault> {
-        if engine.last_checkpoint() > self.log.checkpoint {
-            let newest = engine.newest_checkpoint()?;
-            let facts = skink_replication::node::OrderingFacts::decode(&newest.manifest().ordering);
-            self.log.checkpoint = newest.manifest().instance;
-            self.log.checkpoint_promise = facts.ok().flatten().map_or(Default::default(), |facts| facts.promise);
-        }
+        let newest = engine.newest_checkpoint()?;
+        let facts = OrderingFacts::decode(&newest.manifest().ordering).unwrap_or_default();
+        self.log.checkpoint = newest.manifest().instance;
+        self.log.checkpoint_promise = facts.map_or(Ballot::NONE, |facts| facts.promise);
         self.log.dropped(engine.log_files().start()?);
         Ok(())
     }

@@ -87,6 +87,38 @@ fn the_same_seed_gives_the_same_trace() {
     assert!(first == second, "byte for byte: {differ:?}");
 }
 
+/// Mistakes and rules whose lack shows within so many seeds. `docs/simulator.md` has all of them, and after how many each.
+const SOON: u64 = 25;
+const SHOWN: [Rule; 6] = [
+    Rule::OneFrame,
+    Rule::PayloadsBeforeAccept,
+    Rule::DurableBeforeSend,
+    Rule::DeliverDurable,
+    Rule::ProposeOwn,
+    Rule::Barrier,
+];
+
+#[test]
+fn mistakes_and_rules_that_are_switched_off_are_noticed() {
+    if let Some(most) = number("SKINK_SIM_RULES") {
+        for mistake in Mistake::ALL {
+            println!("{}", campaign::catch(&[], Some(mistake), most).0);
+        }
+        for rule in Rule::ALL {
+            println!("{}", campaign::catch(&[*rule], None, most).0);
+        }
+        return;
+    }
+    for mistake in Mistake::ALL {
+        let (line, caught) = campaign::catch(&[], Some(mistake), SOON);
+        assert!(caught.is_some(), "{line}");
+    }
+    for rule in SHOWN {
+        let (line, caught) = campaign::catch(&[rule], None, SOON);
+        assert!(caught.is_some(), "{line}");
+    }
+}
+
 /// `SKINK_SIM_FIRST=N SKINK_SIM_COUNT=M`: all that goes wrong in these runs, where one is not enough to see what it is.
 #[test]
 fn survey() {

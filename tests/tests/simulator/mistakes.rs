@@ -1,7 +1,7 @@
 //! Mistakes that a runtime can make: the simulator shows that it would notice them.
 
-use skink_engine::env::{Disk, DiskFile, Metadata, Open};
 use skink_engine::env::sim::SimDisk;
+use skink_engine::env::{Disk, DiskFile, Metadata, Open};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

@@ -3,9 +3,7 @@
 use crate::history::{Action, Outcome};
 use crate::random::Random;
 use bytes::Bytes;
-use skink_engine::command::{
-    Command, CommandError, Expiry, ExpiryRule, Put, PutMode, Reply, Transaction, Versioned,
-};
+use skink_engine::command::{Command, CommandError, Expiry, ExpiryRule, Put, PutMode, Reply, Transaction, Versioned};
 use skink_replication::batch::LocalCommand;
 
 /// Accounts that transfers go between.

@@ -1,5 +1,6 @@
 //! A process on a machine: its node and engine, and what the threads around them hold.
 
+use bytes::Bytes;
 use skink_engine::command::Command;
 use skink_engine::engine::{CheckedIncoming, CheckpointInfo, Cut, Engine, Incoming};
 use skink_engine::error::Fault;
@@ -8,7 +9,6 @@ use skink_replication::batch::{BatchEncoder, LocalCommand};
 use skink_replication::node::Node;
 use skink_replication::paxos::{ReplicaId, SessionNumber};
 use skink_replication::replica::CheckpointReply;
-use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ pub enum Input {
     Received { peer: ReplicaId, session: SessionNumber, bytes: Bytes },
     Heartbeat { peer: ReplicaId, bytes: Bytes },
     CheckpointDone(Option<CheckpointInfo>),
-    IncomingChecked(Result<CheckedIncoming, Fault>),
+    IncomingChecked(Result<Box<CheckedIncoming>, Fault>),
     Sweep(Vec<Bytes>),
 }
 
 /// What the thread in the background is to do.
 pub enum Job {
     Checkpoint { cut: Cut, replies: Vec<CheckpointReply> },
-    CheckIncoming(Incoming),
+    CheckIncoming(Box<Incoming>),
 }
 
 /// Where the node's thread is.

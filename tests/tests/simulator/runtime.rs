@@ -74,7 +74,6 @@ impl World {
         if let Err(fault) = self.gather(at) {
             return self.failed(at, &fault);
         }
-        self.state_came(at);
         let Some(process) = &mut self.machines[at].process else { return Ok(()) };
         if let Err(fault) = process.node.begin_cycle() {
             return self.failed(at, &fault);
@@ -91,7 +90,8 @@ impl World {
     }
 
     fn write_duration(&mut self, at: usize) -> u64 {
-        let usual = if self.random.percent(8) { self.random.between(MS, 10 * MS) } else { self.random.between(80, 500) };
+        let usual =
+            if self.random.percent(8) { self.random.between(MS, 10 * MS) } else { self.random.between(80, 500) };
         usual.max(self.machines[at].slow_until.saturating_sub(self.now))
     }
 

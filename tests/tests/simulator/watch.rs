@@ -11,11 +11,15 @@ use skink_engine::log::BodyReader;
 use skink_engine::position::Instance;
 use skink_replication::node::message::PeerMessage;
 use skink_replication::paxos::{Message, ReplicaId};
+use std::sync::Arc;
 
 impl World {
     /// A process has started: its state is that of its checkpoint.
     pub fn after_start(&mut self, at: usize) -> Result<(), String> {
-        self.state_came(at);
+        if let Some(process) = &mut self.machines[at].process {
+            let executed = process.node.executed();
+            (process.came_with, process.executed) = (executed, executed);
+        }
         if !self.random.percent(30) {
             return Ok(());
         }
@@ -25,15 +29,19 @@ impl World {
         }
     }
 
-    /// The state may have come as a whole, with a checkpoint.
-    pub fn state_came(&mut self, at: usize) {
+    /// A donor's checkpoint may have taken the place of the state: then there is one that this machine did not make.
+    fn state_came(&mut self, at: usize) -> Result<(), Fault> {
         let machine = &mut self.machines[at];
-        let Some(process) = &mut machine.process else { return };
-        let executed = process.node.executed();
-        if executed != process.executed {
-            (process.came_with, process.executed) = (executed, executed);
-            machine.verified = machine.verified.max(executed);
+        let Some(process) = &mut machine.process else { return Ok(()) };
+        let newest = process.engine.last_checkpoint();
+        if newest <= machine.log.checkpoint {
+            return Ok(());
         }
+        process.came_with = newest;
+        process.executed = process.executed.max(newest);
+        machine.verified = machine.verified.max(newest);
+        let engine = Arc::clone(&process.engine);
+        machine.checkpoint_changed(&engine)
     }
 
     /// The log was written.
@@ -53,6 +61,9 @@ impl World {
             let text: String = format!("{message:?}").chars().take(400).collect();
             format!("{at} -> {to}: {text}")
         });
+        if let PeerMessage::Payload { id, bytes } = &message {
+            self.payloads.entry(*id).or_insert_with(|| bytes.clone());
+        }
         let PeerMessage::Order(envelope) = message else { return Ok(()) };
         self.unrest += u64::from(matches!(envelope.message, Message::Prepare { .. }));
         o2::check_sent(&envelope.message, &self.machines[at].log)?;
@@ -61,6 +72,9 @@ impl World {
 
     /// A cycle has ended: more may be decided, and executed.
     pub fn look_at_state(&mut self, at: usize) -> Result<Result<(), Fault>, String> {
+        if let Err(fault) = self.state_came(at) {
+            return Ok(Err(fault));
+        }
         if let Err(fault) = self.look_at_order(at)? {
             return Ok(Err(fault));
         }
@@ -116,8 +130,11 @@ impl World {
                         Ok(payload) => Some(payload),
                         Err(fault) => return Ok(Err(fault)),
                     },
-                    // Decided, and its payload has not come yet.
-                    Some(None) => break,
+                    // Decided, and its payload has not come yet, or is that of an own batch.
+                    Some(None) => match entry.payload().and_then(|id| self.payloads.get(&id)) {
+                        Some(payload) => Some(payload.to_vec()),
+                        None => break,
+                    },
                 };
                 let entry = entry.clone();
                 acknowledged::check_majority(next, &entry, &self.machines, self.plan.majority())?;

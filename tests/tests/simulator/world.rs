@@ -12,6 +12,7 @@ use crate::random::Random;
 use crate::reference::Reference;
 use bytes::Bytes;
 use skink_replication::batch::{BatchOutcome, Refusal};
+use skink_replication::header::BatchId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
@@ -61,6 +62,8 @@ pub struct World {
     pub clients: Clients,
     pub history: History,
     pub checkers: Checkers,
+    /// Payloads that were ever sent.
+    pub payloads: BTreeMap<BatchId, Bytes>,
     pub teller: Sender<Told>,
     told: Receiver<Told>,
     pub has_faults: bool,
@@ -88,6 +91,7 @@ impl World {
             clients: Clients::new(&plan),
             history: History::default(),
             checkers: Checkers::default(),
+            payloads: BTreeMap::new(),
             teller,
             told,
             has_faults: true,

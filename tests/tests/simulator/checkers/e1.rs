@@ -9,7 +9,8 @@ pub fn check_replies(reference: &Reference, batch: u64, replies: &[Reply]) -> Re
         return Err(format!("E1: batch {batch} is answered and was not executed"));
     };
     let expected = &executed.replies;
-    let is_right = expected.len() == replies.len() && expected.iter().zip(replies).all(|(one, other)| agree(one, other));
+    let is_right =
+        expected.len() == replies.len() && expected.iter().zip(replies).all(|(one, other)| agree(one, other));
     if is_right {
         return Ok(());
     }

@@ -12,7 +12,9 @@ use std::collections::HashSet;
 pub enum Verdict {
     Linearizable,
     /// No order explains the answers; so many calls were explained at most.
-    Wrong { explained: usize },
+    Wrong {
+        explained: usize,
+    },
     /// Too many orders to try.
     Undecided,
 }
@@ -52,7 +54,11 @@ impl Moments {
 
     fn remove(&mut self, moment: usize) {
         let (before, after) = (self.previous[moment], self.next[moment]);
-        if before == END { self.head = after } else { self.next[before] = after }
+        if before == END {
+            self.head = after
+        } else {
+            self.next[before] = after
+        }
         if after != END {
             self.previous[after] = before;
         }
@@ -61,7 +67,11 @@ impl Moments {
     /// The reverse of removing it last.
     fn put_back(&mut self, moment: usize) {
         let (before, after) = (self.previous[moment], self.next[moment]);
-        if before == END { self.head = moment } else { self.next[before] = moment }
+        if before == END {
+            self.head = moment
+        } else {
+            self.next[before] = moment
+        }
         if after != END {
             self.previous[after] = moment;
         }
@@ -209,10 +219,7 @@ mod tests {
 
     #[test]
     fn a_lost_update_is_wrong() {
-        let calls = [
-            call(Action::Add(1), 1, 5, Outcome::Integer(1)),
-            call(Action::Add(1), 2, 6, Outcome::Integer(1)),
-        ];
+        let calls = [call(Action::Add(1), 1, 5, Outcome::Integer(1)), call(Action::Add(1), 2, 6, Outcome::Integer(1))];
         assert!(!is_linearizable(&calls));
     }
 

@@ -29,7 +29,9 @@ impl States {
         }
         if seen.digests != digests {
             let Seen { digests: others, by } = seen;
-            return Err(format!("S3: at {instance}, the segments of {at} are {digests:x?}, those of {by:?} {others:x?}"));
+            return Err(format!(
+                "S3: at {instance}, the segments of {at} are {digests:x?}, those of {by:?} {others:x?}"
+            ));
         }
         seen.by.push(at);
         Ok(())

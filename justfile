@@ -19,13 +19,15 @@ demo:
 fuzz TARGET *ARGUMENTS:
     RUSTC_BOOTSTRAP=1 cargo fuzz run {{TARGET}} {{ARGUMENTS}}
 
-# One seed of the order's simulator.
+# One seed of both simulators: of the order alone, and of whole replicas.
 sim SEED:
     SKINK_SIM_SEED={{SEED}} cargo test -p skink-replication --test ordering every_rule_on
+    SKINK_SIM_SEED={{SEED}} cargo test -p skink-tests --test simulator whole_replicas -- --nocapture
 
-# Fresh seeds of it for so long.
+# Fresh seeds of both, each for half of so long.
 sim-for MINUTES:
-    SKINK_SIM_SECONDS=$(({{MINUTES}} * 60)) cargo test -p skink-replication --test ordering every_rule_on -- --nocapture
+    SKINK_SIM_SECONDS=$(({{MINUTES}} * 30)) cargo test -p skink-replication --test ordering every_rule_on -- --nocapture
+    SKINK_SIM_SECONDS=$(({{MINUTES}} * 30)) cargo test -p skink-tests --test simulator whole_replicas -- --nocapture
 
 # A measurement, for example: just bench server --quick
 bench NAME *ARGUMENTS:

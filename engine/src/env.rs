@@ -14,6 +14,7 @@ use map::{Appender, PrivateBytes};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,8 @@ pub trait DiskFile: Send + Sync {
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since 1970-01-01 UTC.
     fn now_ms(&self) -> u64;
+    /// Time since some moment in the past. It never goes back, whatever the clock is set to: for measuring.
+    fn elapsed(&self) -> Duration;
 }
 
 /// All of it.

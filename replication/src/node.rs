@@ -381,17 +381,15 @@ impl Node {
     }
 
     fn send_payload_at(&mut self, peer: ReplicaId, id: BatchId, position: LogPosition) -> Result<(), Fault> {
+        let files = self.engine.log_files();
         let bytes = match self.payload_in_memory(&id) {
             Some(bytes) => bytes,
-            None => {
-                let files = self.engine.log_files();
-                match skink_engine::log::BodyReader::new(files).read(position) {
-                    Ok(bytes) => bytes.into(),
-                    // A checkpoint has let it go in the background: who asks again gets that.
-                    Err(_) if position < files.start()? => return Ok(()),
-                    Err(fault) => return Err(fault),
-                }
-            }
+            None => match skink_engine::log::BodyReader::new(files).read(position) {
+                Ok(bytes) => bytes.into(),
+                // A checkpoint has just let go of it, in the background. The peer asks again, and gets that one.
+                Err(_) if position < files.start()? => return Ok(()),
+                Err(fault) => return Err(fault),
+            },
         };
         self.send_payload(peer, id, bytes);
         Ok(())
@@ -452,7 +450,7 @@ impl Node {
 
     /// Puts a payload into the log that is in memory; whether it is there now. The first copy counts.
     fn store_payload(&mut self, id: BatchId) -> Result<bool, Fault> {
-        if self.protocol.payload(&id).is_some() {
+        if self.protocol.has_payload(&id) {
             return Ok(true);
         }
         let Some(bytes) = self.payload_in_memory(&id) else { return Ok(false) };

@@ -2,7 +2,7 @@
 
 use super::kept::{CheckpointFolder, KeptCheckpoint};
 use super::{Background, Engine, PendingCut};
-use crate::env::Open;
+use crate::env::{Clock, Open};
 use crate::error::Fault;
 use crate::files;
 use crate::key::SegmentId;
@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Checkpoints that are kept in any case where there is room.
 const KEPT: usize = 2;
@@ -27,25 +27,26 @@ const TURN: Duration = Duration::from_millis(4);
 /// How writing back shares the disk with the log: one that is handed hundreds of megabytes makes the log's next writes
 /// wait behind them (8 to 18 ms each, measured).
 struct Pace {
+    clock: Arc<dyn Clock>,
     /// Time left to the log after writing back, in units of what that took.
     share: u32,
     owed: Duration,
 }
 
 impl Pace {
-    fn at_once() -> Pace {
-        Pace { share: 0, owed: Duration::ZERO }
+    fn at_once(clock: &Arc<dyn Clock>) -> Pace {
+        Pace { clock: Arc::clone(clock), share: 0, owed: Duration::ZERO }
     }
 
     /// Where files that were replaced wait for the checkpoint, it takes half of the disk in place of a third.
-    fn beside_the_log(is_short_of_space: bool) -> Pace {
-        Pace { share: if is_short_of_space { 1 } else { 2 }, owed: Duration::ZERO }
+    fn beside_the_log(clock: &Arc<dyn Clock>, is_short_of_space: bool) -> Pace {
+        Pace { clock: Arc::clone(clock), share: if is_short_of_space { 1 } else { 2 }, owed: Duration::ZERO }
     }
 
     fn write<T>(&mut self, write: impl FnOnce() -> T) -> T {
-        let started = Instant::now();
+        let started = self.clock.elapsed();
         let result = write();
-        self.owed += started.elapsed() * self.share;
+        self.owed += self.clock.elapsed().saturating_sub(started) * self.share;
         result
     }
 }
@@ -116,13 +117,15 @@ impl Engine {
     /// # Errors
     /// A full disk: the checkpoints before stay, try again later. Other faults: stop.
     pub fn checkpoint(&self, cut: &Cut, is_clean_stop: bool) -> Result<CheckpointInfo, Fault> {
-        let started = Instant::now();
+        let started = self.environment.clock.elapsed();
         let _one_at_a_time = self.checkpointing.lock();
         if cut.instance < self.last_checkpoint() {
             return self.newest_info(started);
         }
         let last = self.background.lock().checkpoints.last().map(|checkpoint| Arc::clone(&checkpoint.segments));
-        let mut pace = if is_clean_stop { Pace::at_once() } else { Pace::beside_the_log(self.wants_space()) };
+        let clock = &self.environment.clock;
+        let mut pace =
+            if is_clean_stop { Pace::at_once(clock) } else { Pace::beside_the_log(clock, self.wants_space()) };
         // Segments may be compacted meanwhile: the cut, which is pending, keeps their files.
         let new_bytes = self.sync_segments(cut, last.as_deref(), &mut pace)?;
         let mut background = self.background.lock();
@@ -155,12 +158,12 @@ impl Engine {
             new_bytes,
             live_records: manifest.live_records(),
             digest: manifest.digest(),
-            duration: started.elapsed(),
+            duration: self.environment.clock.elapsed().saturating_sub(started),
         })
     }
 
     /// What is known of the newest checkpoint, which was not made now.
-    fn newest_info(&self, started: Instant) -> Result<CheckpointInfo, Fault> {
+    fn newest_info(&self, started: Duration) -> Result<CheckpointInfo, Fault> {
         let newest = self.newest_checkpoint()?;
         let manifest = newest.manifest();
         Ok(CheckpointInfo {
@@ -168,7 +171,7 @@ impl Engine {
             new_bytes: 0,
             live_records: manifest.live_records(),
             digest: manifest.digest(),
-            duration: started.elapsed(),
+            duration: self.environment.clock.elapsed().saturating_sub(started),
         })
     }
 
@@ -225,7 +228,7 @@ impl Engine {
         if pace.owed < TURN {
             return Ok(());
         }
-        let started = Instant::now();
+        let started = pace.clock.elapsed();
         let has_worked = match self.maintain(&|_| ()) {
             Err(fault) if fault.is_transient() => false,
             result => result?,
@@ -233,7 +236,7 @@ impl Engine {
         if !has_worked {
             std::thread::sleep(pace.owed);
         }
-        pace.owed = pace.owed.saturating_sub(started.elapsed());
+        pace.owed = pace.owed.saturating_sub(pace.clock.elapsed().saturating_sub(started));
         Ok(())
     }
 

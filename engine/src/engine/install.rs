@@ -18,7 +18,6 @@ use crate::segment::{Place, Segment};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 impl Engine {
     /// Installs a donor's checkpoint: it is this directory's newest one, and the state is the one that it holds. Call it
@@ -40,7 +39,7 @@ impl Engine {
         log_position: LogPosition,
         ordering: Vec<u8>,
     ) -> Result<CheckpointInfo, Fault> {
-        let started = Instant::now();
+        let started = self.environment.clock.elapsed();
         assert_eq!(incoming.folder.path, self.directory.incoming(), "it was received for this directory");
         assert!(ordering.len() <= MAX_ORDERING_LEN, "the order keeps little with a checkpoint");
         let _one_at_a_time = self.checkpointing.lock();
@@ -78,7 +77,7 @@ impl Engine {
             new_bytes: manifest.files().map(|(_, cut)| cut.length).sum(),
             live_records: manifest.live_records(),
             digest: manifest.digest(),
-            duration: started.elapsed(),
+            duration: self.environment.clock.elapsed().saturating_sub(started),
         })
     }
 

@@ -8,7 +8,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The file system of the operating system.
 #[derive(Debug, Clone, Copy)]
@@ -161,5 +162,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+    }
+
+    fn elapsed(&self) -> Duration {
+        static FIRST_ASKED: OnceLock<Instant> = OnceLock::new();
+        FIRST_ASKED.get_or_init(Instant::now).elapsed()
     }
 }

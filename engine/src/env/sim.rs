@@ -1,4 +1,4 @@
-//! The simulated disk and clock: seeded, in memory, with power cuts and faults.
+//! The simulated disk: seeded, in memory, with power cuts and faults.
 //!
 //! Every file has a live image, which the program sees, and a durable one, which a power cut leaves.
 //! [`SimDisk::power_cut`] builds the new state of each file from its durable image and a random
@@ -6,8 +6,12 @@
 //! torn. Names behave likewise: of the operations on a folder since its last sync, a random prefix
 //! survives. Handles from before a power cut fail with an error ever after.
 
+mod clock;
+
+pub use clock::SimClock;
+
 use super::map::{Appender, Backing, PrivateBytes, SharedMemory};
-use super::{Clock, Disk, DiskFile, Environment, Metadata, Open};
+use super::{Disk, DiskFile, Environment, Metadata, Open};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +19,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Unit in which unsynced writes survive or don't, in bytes.
 const SECTOR: usize = 512;
@@ -85,25 +88,6 @@ struct World {
 #[derive(Clone)]
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
-}
-
-/// A simulated clock.
-#[derive(Clone, Default)]
-pub struct SimClock {
-    now_ms: Arc<AtomicU64>,
-}
-
-impl SimClock {
-    /// Moves the clock on.
-    pub fn advance(&self, ms: u64) {
-        self.now_ms.fetch_add(ms, Ordering::Relaxed);
-    }
-}
-
-impl Clock for SimClock {
-    fn now_ms(&self) -> u64 {
-        self.now_ms.load(Ordering::Relaxed)
-    }
 }
 
 /// An environment on a simulated disk, with the disk and clock to steer it.

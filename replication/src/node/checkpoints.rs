@@ -172,6 +172,7 @@ impl Node {
 
     fn cut_here(&mut self, instance: Instance) -> skink_engine::engine::Cut {
         let log_position = self.log.start_of(self.protocol.needed_by(instance));
+        self.protocol.handle(Event::Cut { log_position });
         let state = &mut self.checkpoints;
         state.under_way += 1;
         (state.last, state.taken, state.log_position) = (instance, self.now, self.log.end());

@@ -240,6 +240,7 @@ impl Node {
             return Ok(());
         }
         let log_position = self.log.start_of(self.protocol.needed_by(instance));
+        self.protocol.handle(Event::Cut { log_position });
         if let Err(fault) = self.engine.install(*checked, log_position, facts.encode()) {
             return self.give_up(fault);
         }

@@ -75,7 +75,12 @@ impl Protocol {
         self.configuration.instance(self.log.lock().durability().durable().len)
     }
 
-    /// Where a payload is in the log. One that is there must not be stored again: the first copy counts.
+    /// Whether a payload is in the part of the log that counts. Then it must not be stored again: the first copy counts.
+    pub fn has_payload(&self, id: &BatchId) -> bool {
+        self.log.lock().has_payload(id)
+    }
+
+    /// Where a payload is in the log.
     pub fn payload(&self, id: &BatchId) -> Option<LogPosition> {
         self.log.lock().payload(id)
     }

@@ -76,6 +76,13 @@ pub enum Event {
         /// The batch.
         read: ReadId,
     },
+    /// A cut was taken, of an own checkpoint or with a donor's.
+    Cut {
+        /// Where a start begins to read the log once the checkpoint is durable: as [`Protocol::needed_by`] said.
+        ///
+        /// [`Protocol::needed_by`]: super::Protocol::needed_by
+        log_position: LogPosition,
+    },
     /// An own checkpoint is durable.
     CheckpointTaken {
         /// The last instance in it.

@@ -174,6 +174,7 @@ impl Protocol {
             }
             Event::Durable { cycle } => self.log.lock().advance_durable(cycle),
             Event::ReadArrived { read } => self.read_arrived(read),
+            Event::Cut { log_position } => self.log.lock().set_read_from(log_position),
             Event::CheckpointTaken { instance } => self.checkpoint_taken(instance),
             Event::CheckpointInstalled { checkpoint } => self.checkpoint_installed(checkpoint),
             Event::LogDropped { before } => self.log.lock().forget_payloads(before),

@@ -16,7 +16,6 @@ use super::frame::{OrderingFrame, StopSign, Suffix};
 use super::rules::{Rule, Rules};
 use crate::header::BatchId;
 use skink_engine::position::LogPosition;
-use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// An entry, in which cycle's frame it is, and the length of the payloads of the kept log up to it.
@@ -86,6 +85,8 @@ pub(super) struct LogState {
     stop_sign: Option<StopSign>,
     incarnations: BTreeMap<ReplicaId, u64>,
     payloads: HashMap<BatchId, LogPosition>,
+    /// A start reads the log from here on. Payloads before are not found again: nothing more is accepted on their word.
+    read_from: LogPosition,
     open: OpenCycle,
     durability: Durability,
     /// The small state of the last frame, for tests that split frames.
@@ -124,6 +125,7 @@ impl LogState {
             stop_sign: durable.stop_sign,
             incarnations: durable.incarnations,
             payloads: durable.payloads,
+            read_from: LogPosition::ZERO,
             open: OpenCycle::default(),
             durability: Durability::new(facts),
         };
@@ -192,9 +194,14 @@ impl LogState {
         self.payloads.get(id).copied()
     }
 
+    /// Whether a payload is in the part of the log that a start reads.
+    pub(super) fn has_payload(&self, id: &BatchId) -> bool {
+        self.payloads.get(id).is_some_and(|position| *position >= self.read_from)
+    }
+
     /// Whether everything that the entry needs is in the log.
     pub(super) fn is_complete(&self, entry: &Entry) -> bool {
-        entry.payload().is_none_or(|id| self.payloads.contains_key(&id))
+        entry.payload().is_none_or(|id| self.has_payload(&id))
     }
 
     /// Bytes of the payloads of entries that are not decided.
@@ -302,8 +309,8 @@ impl LogState {
 
     pub(super) fn add_payload(&mut self, id: BatchId, position: LogPosition) {
         // A second copy doesn't count: the first may be durable already, and accepted entries rely on it.
-        if let MapEntry::Vacant(vacant) = self.payloads.entry(id) {
-            vacant.insert(position);
+        if !self.has_payload(&id) {
+            self.payloads.insert(id, position);
             self.open.is_dirty = true;
             self.open.payloads.push((id, position));
         }
@@ -311,6 +318,11 @@ impl LogState {
 
     pub(super) fn take_payloads(&mut self) -> HashMap<BatchId, LogPosition> {
         std::mem::take(&mut self.payloads)
+    }
+
+    /// A cut was taken after whose checkpoint a start reads the log from here on.
+    pub(super) fn set_read_from(&mut self, position: LogPosition) {
+        self.read_from = self.read_from.max(position);
     }
 
     /// The log's files before this position are gone, and with them their payloads.

@@ -149,6 +149,24 @@ fn the_log_keeps_the_payloads_that_are_named_and_all_while_preparing() {
 }
 
 #[test]
+fn a_payload_that_a_start_would_not_find_counts_no_more() {
+    let mut cluster = cluster(Options::default());
+    cluster.store(0, 9);
+    cluster.write(0, 1, &ALL);
+    assert!(cluster.protocol(0).has_payload(&batch(9)));
+    // A cut names what is in the log; 9 is not, and lies before.
+    let log_position =
+        cluster.protocol(0).needed_by(at(1)).payload.unwrap_or(skink_engine::position::LogPosition::new(2));
+    cluster.event(0, Event::Cut { log_position });
+    assert!(!cluster.protocol(0).has_payload(&batch(9)), "it is stored again before anything relies on it");
+    assert!(cluster.protocol(0).payload(&batch(9)).is_some(), "and may be read as long as it is there");
+    cluster.propose(0, 9);
+    assert!(!cluster.wire(0, 1).iter().any(is_accept));
+    cluster.store(0, 9);
+    assert!(cluster.protocol(0).has_payload(&batch(9)));
+}
+
+#[test]
 fn strictly_nothing_leaves_before_it_is_durable() {
     let mut cluster = cluster(Options { gate: Gate::Strict, ..Options::default() });
     cluster.store(0, 1);

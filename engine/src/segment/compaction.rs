@@ -10,7 +10,7 @@
 use super::file::SegmentFile;
 use super::image::Image;
 use super::installed::Installed;
-use super::record::{Content, Record};
+use super::record::Record;
 use super::refresh::SWAP_TAIL;
 use super::{Generation, Segment};
 use crate::error::Fault;
@@ -139,14 +139,10 @@ impl Installed {
     /// Appends a record of another generation, its value checked.
     fn copy(&mut self, from: &SegmentFile, record: &Record<'_>) -> Result<(), Fault> {
         let stored = record.stored().map_err(|what| from.damaged(record.offset, what))?;
-        let content = Content {
-            value: stored.map(|stored| stored.value),
-            revision: record.head.revision,
-            expires_at_ms: record.head.expires_at_ms,
-        };
         self.reserve(record.head.record_len.into())?;
+        let value = stored.map_or(&[][..], |stored| stored.value);
         // No cut names anything of it yet.
-        self.append(self.hash(record.key), record.key, &content, 0)
+        self.write(self.hash(record.key), record.key, record.head, value, 0)
     }
 
     fn copy_records(&mut self, from: &SegmentFile, start: u64, end: u64) -> Result<(), Fault> {

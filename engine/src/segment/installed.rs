@@ -202,12 +202,22 @@ impl Installed {
     /// # Errors
     /// Only damage of the version that it replaces.
     pub fn append(&mut self, hash: KeyHash, key: &[u8], content: &Content<'_>, frozen: u64) -> Result<(), Fault> {
+        self.write(hash, key, Head::new(key, content, 0), content.value.unwrap_or_default(), frozen)
+    }
+
+    /// The same, of a head whose previous version is not known yet.
+    pub(super) fn write(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        head: Head,
+        value: &[u8],
+        frozen: u64,
+    ) -> Result<(), Fault> {
         let previous = self.find(hash, key, frozen)?.map(|(found, record)| (found, record.offset, record.head));
-        if content.value.is_none() && previous.is_none_or(|(_, _, head)| head.kind == Kind::Tombstone) {
+        if head.kind == Kind::Tombstone && previous.is_none_or(|(_, _, old)| old.kind == Kind::Tombstone) {
             return Ok(());
         }
-        let head = Head::new(key, content, previous.map_or(0, |(_, offset, _)| offset));
-        let value = content.value.unwrap_or_default();
         if let Some((_, offset, old)) = &previous
             && *offset >= frozen
             && (old.kind, old.record_len) == (head.kind, head.record_len)
@@ -218,8 +228,9 @@ impl Installed {
                 return Ok(());
             }
         }
+        let head = Head { previous: previous.map_or(0, |(_, offset, _)| offset), ..head };
         let offset = self.appender().append(head.record_len as usize, |room| head.write(key, value, room));
-        self.point_to(hash, previous.map(|(found, _, head)| (found, head)), &head, offset);
+        self.point_to(hash, previous.map(|(found, _, old)| (found, old)), &head, offset);
         Ok(())
     }
 

@@ -13,6 +13,9 @@ mod cluster;
 mod core;
 mod joining;
 mod members;
+mod options;
+
+pub use options::{ClusterOptions, ReplicaOptions};
 
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
@@ -25,73 +28,15 @@ use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
 use crate::transport::Waker;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use skink_engine::engine::{CheckedIncoming, CheckpointInfo, Engine, EngineOptions, Opened, PinnedCut};
+use skink_engine::engine::{CheckedIncoming, CheckpointInfo, Engine, Opened, PinnedCut};
 use skink_engine::env::Environment;
 use skink_engine::error::Fault;
 use skink_engine::label;
 use skink_engine::position::Instance;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// How a replica works.
-#[derive(Debug, Clone)]
-pub struct ReplicaOptions {
-    /// What a new data directory is made with.
-    pub engine: EngineOptions,
-    /// Bytes of log after which a checkpoint is taken.
-    pub checkpoint_log_bytes: u64,
-    /// Time after which a checkpoint is taken if anything was written.
-    pub checkpoint_interval: Duration,
-    /// Bytes a second that the scrubber reads; 0 for none.
-    pub scrub_bytes_per_second: u64,
-    /// The other replicas; `None` for a single one.
-    pub cluster: Option<ClusterOptions>,
-}
-
-/// A replica's place among others.
-#[derive(Clone)]
-pub struct ClusterOptions {
-    /// Which one it is.
-    pub own: ReplicaId,
-    /// Where it listens for the others.
-    pub listen: SocketAddr,
-    /// How it reaches the others, as `HOST:PORT`; who they are is the membership of a new cluster.
-    pub peers: BTreeMap<ReplicaId, String>,
-    /// What members prove to each other that they know. Without one, they talk on loopback addresses alone.
-    pub secret: Option<Vec<u8>>,
-    /// How long a client waits for a majority before it gets an error.
-    pub request_timeout: Duration,
-}
-
-impl fmt::Debug for ClusterOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterOptions")
-            .field("own", &self.own)
-            .field("listen", &self.listen)
-            .field("peers", &self.peers)
-            .field("has_secret", &self.secret.is_some())
-            .field("request_timeout", &self.request_timeout)
-            .finish()
-    }
-}
-
-impl Default for ReplicaOptions {
-    fn default() -> Self {
-        ReplicaOptions {
-            engine: EngineOptions::default(),
-            checkpoint_log_bytes: 512 << 20,
-            checkpoint_interval: Duration::from_secs(300),
-            scrub_bytes_per_second: 4 << 20,
-            cluster: None,
-        }
-    }
-}
 
 /// Receives what became of a batch.
 pub type BatchReply = Box<dyn FnOnce(BatchOutcome) + Send>;

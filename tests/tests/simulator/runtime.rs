@@ -238,6 +238,7 @@ impl World {
             }
             Output::CheckIncoming(incoming) => self.push_job(at, Job::CheckIncoming(incoming)),
             Output::LeadershipChanged(leadership) => self.note(|| format!("{at}: {leadership:?}")),
+            Output::MembersChanged(_) => return Err("members change, and nobody asked for it".into()),
         }
         Ok(())
     }

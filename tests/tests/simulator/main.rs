@@ -66,6 +66,7 @@ fn whole_replicas_keep_their_promises() {
             panic!("{what}\nreproduce: SKINK_SIM_SEED={seed} {command}");
         });
         assert_eq!(done.undecided, 0, "seed {seed}: histories are decided");
+        assert!(done.instances >= done.batches && done.batches > 0, "seed {seed}: something is executed");
         runs += 1;
         operations += done.operations;
     }

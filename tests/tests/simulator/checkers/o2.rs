@@ -7,10 +7,10 @@ use skink_replication::paxos::{Ballot, Message};
 /// A message leaves.
 pub fn check_sent(message: &Message, log: &DiskLog) -> Result<(), String> {
     match message {
-        Message::Prepare { ballot, .. } | Message::Promise { ballot, .. } | Message::AcceptSync { ballot, .. } => {
-            if log.raised() < *ballot {
-                return Err(format!("O2: {ballot} is promised, on disk is {}", log.promise));
-            }
+        Message::Prepare { ballot, .. } | Message::Promise { ballot, .. } | Message::AcceptSync { ballot, .. }
+            if log.raised() < *ballot =>
+        {
+            return Err(format!("O2: {ballot} is promised, on disk is {}", log.promise));
         }
         Message::Accepted { ballot, accepted } => {
             // What was accepted in a lower round may have been overwritten by now.

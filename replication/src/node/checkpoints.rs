@@ -73,6 +73,13 @@ impl Checkpoints {
         (self.last, self.log_position) = (instance, log_position);
     }
 
+    /// Markers that are over, and that this replica did not execute: a checkpoint took their place. Whoever waits for one gets
+    /// the next.
+    pub(super) fn want_again(&mut self, is_over: impl Fn(&BatchId) -> bool) {
+        let over = self.markers.extract_if(.., |marker, _| is_over(marker));
+        self.wanted.extend(over.flat_map(|(_, waiting)| waiting));
+    }
+
     /// There will be none: those who wait are told why.
     pub(super) fn refuse(&mut self, why: &str) {
         let waiting = std::mem::take(&mut self.markers).into_values().flatten();

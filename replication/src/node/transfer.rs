@@ -254,6 +254,7 @@ impl Node {
         self.protocol.handle(Event::CheckpointInstalled { checkpoint: facts.at(instance) });
         self.log_dropped();
         let ids = &self.execution.progress.ids;
+        self.checkpoints.want_again(|id| ids.is_over(id));
         let why = "the replica got the state from another one: the command may have been executed, its reply is lost";
         for reply in self.batches.executed_elsewhere(|id| ids.is_over(id)) {
             self.outputs.push(Output::Answer(reply, Err(Refusal::NoMajority(why.into()))));

@@ -135,6 +135,7 @@ impl Node {
     /// Faults of the disk: stop.
     pub fn tick(&mut self) -> Result<(), Fault> {
         self.now += 1;
+        self.protocol.set_incomplete(self.lacks_start());
         self.protocol.handle(Event::Tick);
         self.log.tick()?;
         self.expire();

@@ -131,9 +131,7 @@ impl Node {
             Some(_) => return Err(ChangeError::UnderWay),
             None => {}
         }
-        let has_vote = |member| {
-            member == self.own || self.sessions.contains_key(&member) && !self.statuses.is_without_vote(member)
-        };
+        let has_vote = |member| member == self.own || self.statuses.has_vote(member);
         change.check_reach(&next, has_vote)?;
         tracing::info!(?change, configuration = next.configuration, "the members change");
         self.is_stirred = true;

@@ -77,7 +77,7 @@ impl Node {
 
     /// Gives places to proposals whose payloads are here, while there is room.
     pub(super) fn propose_waiting(&mut self) -> Result<(), Fault> {
-        if !self.leads() || self.log.is_blocked() || self.has_long_log() {
+        if !self.leads() || self.log.is_blocked() || self.has_long_log() || self.lacks_start() {
             return Ok(());
         }
         let ballot = self.protocol.promise();

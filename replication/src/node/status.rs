@@ -52,10 +52,10 @@ impl PeerStatuses {
         }
     }
 
-    /// Whether a peer said that it has no vote.
-    pub(super) fn is_without_vote(&self, peer: ReplicaId) -> bool {
-        let heard = self.heard.get(&peer);
-        heard.is_some_and(|status| status.role == Role::Silent || status.condition == Condition::Removed)
+    /// Whether a peer said in this session that it is there, and has a vote.
+    pub(super) fn has_vote(&self, peer: ReplicaId) -> bool {
+        let is_away = |condition| matches!(condition, Condition::Unreachable | Condition::Removed);
+        self.heard.get(&peer).is_some_and(|status| status.role != Role::Silent && !is_away(status.condition))
     }
 
     fn of(&self, peer: ReplicaId) -> ReplicaStatus {

@@ -105,6 +105,8 @@ pub struct Protocol {
     pub(super) effects: Vec<Effect>,
     leadership: Leadership,
     is_pump_due: bool,
+    /// It has no state to execute on, and so must not lead (R3).
+    pub(super) is_incomplete: bool,
 }
 
 impl Protocol {
@@ -143,6 +145,7 @@ impl Protocol {
             effects: Vec::new(),
             leadership: Leadership::Unknown,
             is_pump_due: false,
+            is_incomplete: false,
         };
         if !earlier.is_empty() {
             let incomplete = earlier.iter().filter_map(|entry| Some((entry.instance, entry.lacks_payload()?)));

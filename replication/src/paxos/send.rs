@@ -21,8 +21,9 @@ impl Protocol {
         }
         let needs = self.log.lock().present_cycle();
         // Rule 13: who can't write can't lead, and must not look as if it could.
-        let is_silent =
+        let is_stalled =
             self.liveness.is_stalled(&self.options.ticks) && self.options.rules.hold(Rule::SilentWhenStalled);
+        let is_silent = is_stalled || self.is_incomplete;
         for message in outgoing {
             match from_object(message, &self.configuration) {
                 Some((peer, Outgoing::Ordered(message))) => self.say_after(peer, message, needs),

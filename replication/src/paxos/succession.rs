@@ -97,6 +97,11 @@ impl Protocol {
         self.log.lock().take_payloads()
     }
 
+    /// Whether the state that this replica goes on from isn't here yet: it votes, and takes no part in elections.
+    pub fn set_incomplete(&mut self, is_incomplete: bool) {
+        self.is_incomplete = is_incomplete;
+    }
+
     /// Tries to lead, without an election.
     pub fn campaign(&mut self) {
         self.with_object(Object::try_become_leader);

@@ -1,5 +1,7 @@
 //! Replay: executing again what the log has beyond the checkpoint.
 
+mod ahead;
+
 use crate::batch::{self, LocalCommand};
 use crate::header::{Content, Header};
 use crate::identity::{IdWindow, Verdict};
@@ -95,23 +97,29 @@ impl OldLog {
         executor: &dyn Executor,
         mut step: impl FnMut(u64),
     ) -> Result<u64, Fault> {
-        let mut executed = 0;
-        let mut replies = Vec::new();
-        let mut reader = log::BodyReader::new(files);
-        for (instance, header, position) in self.entries {
+        // What is delivered follows from headers alone.
+        let delivered = self.entries.into_iter().filter_map(|(instance, header, position)| {
             let (time_ms, verdict) = progress.deliver(instance, &header);
-            if verdict == Verdict::Skip || !matches!(header.content, Content::Commands { .. }) {
-                continue;
-            }
+            let is_executed = verdict != Verdict::Skip && matches!(header.content, Content::Commands { .. });
+            is_executed.then_some((instance, time_ms, position))
+        });
+        let mut reader = log::BodyReader::new(files);
+        let decode = |(instance, time_ms, position)| {
             let payload = reader.read(position)?;
             let commands = batch::decode(&payload).map_err(|error| log::damaged(files, position, error.to_string()))?;
             let commands: Vec<LocalCommand> =
                 commands.into_iter().map(|command| LocalCommand { command, is_ordered: true }).collect();
+            Ok(((instance, time_ms, commands), payload.len()))
+        };
+        let mut executed = 0;
+        let mut replies = Vec::new();
+        ahead::run(delivered, decode, |(instance, time_ms, commands): (Instance, u64, Vec<LocalCommand>)| {
             replies.clear();
             scheduler.run(&Work { instance, time_ms, commands: &commands }, executor, &mut replies)?;
             executed += commands.len() as u64;
             step(commands.len() as u64);
-        }
+            Ok(())
+        })?;
         Ok(executed)
     }
 }

@@ -31,7 +31,6 @@ use parking_lot::{Condvar, Mutex};
 use skink_engine::engine::{CheckedIncoming, CheckpointInfo, Engine, Opened, PinnedCut};
 use skink_engine::env::Environment;
 use skink_engine::error::Fault;
-use skink_engine::label;
 use skink_engine::position::Instance;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -213,7 +212,7 @@ impl Replica {
         if options.cluster.is_some() {
             return Self::start_among_others(environment, root, options);
         }
-        if label::read(&environment, root)?.is_some() {
+        if joining::label_of(&environment, root)?.is_some() {
             return Err(Fault::Refused(format!(
                 "{} holds the data of a replica of a cluster: start it with --replica and --cluster",
                 root.display()

@@ -116,7 +116,7 @@ impl Node {
 
     fn end_change(&mut self, result: Result<(), String>) {
         if let Some(pending) = self.members.pending.take() {
-            (pending.reply)(result);
+            self.outputs.push(Output::AnswerChange(pending.reply, result));
         }
     }
 

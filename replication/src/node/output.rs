@@ -1,5 +1,6 @@
 //! What a node wants done by its runtime, in this order.
 
+use super::ChangeReply;
 use crate::batch::{BatchOutcome, Refusal};
 use crate::paxos::{Configuration, Leadership, ReplicaId, SessionNumber};
 use crate::replica::{BatchReply, CheckpointReply};
@@ -73,4 +74,6 @@ pub enum Output {
     LeadershipChanged(Leadership),
     /// The members have changed: talk to these from now on.
     MembersChanged(Configuration),
+    /// Answer who asked for that, after it.
+    AnswerChange(ChangeReply, Result<(), String>),
 }

@@ -265,6 +265,11 @@ impl Runner {
                 Output::CheckIncoming(incoming) => self.background.push(BackgroundJob::CheckIncoming(incoming)),
                 Output::LeadershipChanged(leadership) => tracing::info!(?leadership, "who leads has changed"),
                 Output::MembersChanged(configuration) => self.members_changed(&configuration),
+                Output::AnswerChange(reply, result) => {
+                    // Who hears of it may ask at once how the members stand.
+                    *self.shared.cluster_status.lock() = Some(self.node.status());
+                    reply(result);
+                }
             }
         }
         self.transport.flush();

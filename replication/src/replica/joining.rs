@@ -93,10 +93,22 @@ fn members(cluster: &ClusterOptions) -> Vec<ReplicaId> {
     members
 }
 
+/// A directory's label. Where it can't be read as the directory can't be used at all, the fault says that.
+pub(super) fn label_of(environment: &Environment, root: &Path) -> Result<Option<Vec<u8>>, Fault> {
+    match label::read(environment, root) {
+        Err(fault @ Fault::Corrupt { .. }) => Err(fault),
+        Err(fault) => {
+            drop(Directory::take(environment, root)?);
+            Err(fault)
+        }
+        label => label,
+    }
+}
+
 fn read_label(environment: &Environment, root: &Path, cluster: &ClusterOptions) -> Result<Label, Fault> {
     let shown = root.display();
     let is_made = environment.disk.metadata(&root.join("FORMAT")).is_ok();
-    let Some(bytes) = label::read(environment, root)? else {
+    let Some(bytes) = label_of(environment, root)? else {
         if is_made {
             return Err(Fault::Refused(format!(
                 "{shown} holds the data of a single replica: start it without --cluster, or name an empty folder"

@@ -134,7 +134,7 @@ fn a_replica_with_other_members_waits_and_says_why() {
         .spawn()
         .unwrap();
     let log = || std::fs::read_to_string(data.with_extension("log")).unwrap();
-    let says = "was not founded with replica 4";
+    let says = "that replica 4 is no member of";
     wait_until("replica 4 to say what is wrong", || log().contains(says), log);
     assert_eq!(cluster.wire(2).say("SET k v"), "+OK\\r\\n");
     assert!(child.try_wait().unwrap().is_none(), "it waits");

@@ -238,7 +238,9 @@ impl World {
             }
             Output::CheckIncoming(incoming) => self.push_job(at, Job::CheckIncoming(incoming)),
             Output::LeadershipChanged(leadership) => self.note(|| format!("{at}: {leadership:?}")),
-            Output::MembersChanged(_) => return Err("members change, and nobody asked for it".into()),
+            Output::MembersChanged(_) | Output::AnswerChange(..) => {
+                return Err("members change, and nobody asked for it".into());
+            }
         }
         Ok(())
     }

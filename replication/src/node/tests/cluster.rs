@@ -306,6 +306,7 @@ impl Cluster {
                 Output::CheckIncoming(incoming) => {
                     self.node(own.get()).incoming_checked(incoming.finish().map(Box::new)).unwrap();
                 }
+                Output::AnswerChange(reply, result) => reply(result),
                 Output::LeadershipChanged(_) | Output::MembersChanged(_) => {}
             }
         }

@@ -83,12 +83,17 @@ impl Engine {
 
     /// Moves the files that were received to those of the state: under names of new generations, which nobody uses.
     fn move_into_place(&self, incoming: &Path, manifest: &Manifest) -> Result<(), Fault> {
+        // What an earlier process received may have had the same names: what is moved are these files.
+        self.environment.disk.sync_folder(incoming).map_err(Fault::io("syncing", incoming))?;
         for (id, cut) in manifest.files() {
             let from = incoming.join(Place::segment_name(id, cut.generation));
             let to = self.place.segment_path(id, cut.generation);
             self.environment.disk.rename(&from, &to).map_err(Fault::io("renaming", &from))?;
         }
-        Ok(())
+        // A file of an earlier process may have had the name, and a power cut would bring it back: the manifest would
+        // speak of another one.
+        let folder = self.directory.segments();
+        self.environment.disk.sync_folder(&folder).map_err(Fault::io("syncing", &folder))
     }
 
     /// Best effort: the next start removes them, too.

@@ -333,7 +333,7 @@ fn outcome(reply: Vec<u8>) -> Outcome {
     }
     // The third one is that of reads.
     let refusals =
-        ["nothing of this request has happened", "has not got the state back", "no majority of the", "shutting down"];
+        ["nothing of this request has happened", "has not got the state yet", "no majority of the", "shutting down"];
     assert!(says(&refusals) || text.starts_with("-DISKFULL "), "{text}");
     Outcome::Refused
 }

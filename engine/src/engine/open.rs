@@ -32,7 +32,7 @@ pub struct EngineOptions {
 }
 
 /// What all replicas of a cluster have in common, and no others: with it, they have one
-/// [`Shape`](crate::manifest::Shape).
+/// [`Shape`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The cluster.

@@ -385,6 +385,8 @@ impl Node {
         let files = self.engine.log_files();
         let bytes = match self.payload_in_memory(&id) {
             Some(bytes) => bytes,
+            // The peer asks again.
+            None if !self.log.is_written(position) => return Ok(()),
             None => match skink_engine::log::BodyReader::new(files).read(position) {
                 Ok(bytes) => bytes.into(),
                 // A checkpoint has just let go of it, in the background. The peer asks again, and gets that one.

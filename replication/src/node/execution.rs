@@ -232,6 +232,8 @@ impl Node {
         let position = payload.or_else(|| self.protocol.payload(&header.id));
         let bytes = match (self.payloads.get(&header.id), position) {
             (Some(bytes), _) => bytes.clone(),
+            // A second copy, of a payload that a cut left behind.
+            (None, Some(position)) if !self.log.is_written(position) => return Ok(None),
             (None, Some(position)) => Bytes::from(reader.read(position)?),
             (None, None) => return Ok(None),
         };

@@ -118,6 +118,11 @@ impl NodeLog {
         !self.blocked.is_empty()
     }
 
+    /// Whether what lies at this position can be read: what has only gathered is not in the file yet.
+    pub(super) fn is_written(&self, position: LogPosition) -> bool {
+        position < self.writer.durable()
+    }
+
     /// Whether something is to be written.
     pub(super) fn has_work(&self) -> bool {
         self.appended > self.durable

@@ -37,13 +37,22 @@ struct Operation {
     batch: Option<u64>,
 }
 
+/// Something that a client has asked for and waits for no more.
+#[derive(Debug)]
+pub struct Abandoned {
+    pub call: Call,
+    pub object: String,
+    /// The batch it went into. A proxy hands in what it was given, also when nobody waits for it any more.
+    pub batch: Option<u64>,
+}
+
 /// All clients, and what they wait for.
 pub struct Clients {
     clients: Vec<Client>,
     last: u64,
     operations: BTreeMap<u64, Operation>,
-    /// Those that nobody waits for any more, and that may have happened, with the batches they were in.
-    abandoned: Vec<(Call, String, u64)>,
+    /// Those that nobody waits for any more, and that may have happened.
+    abandoned: BTreeMap<u64, Abandoned>,
     last_question: u64,
     /// Which reads wait for the same answer, and in which life of which machine.
     questions: BTreeMap<u64, (usize, u64, Vec<u64>)>,
@@ -62,7 +71,7 @@ impl Clients {
             clients: (0..plan.clients).map(client).collect(),
             last: 0,
             operations: BTreeMap::new(),
-            abandoned: Vec::new(),
+            abandoned: BTreeMap::new(),
             last_question: 0,
             questions: BTreeMap::new(),
             answered: 0,
@@ -74,9 +83,9 @@ impl Clients {
         self.operations.is_empty()
     }
 
-    /// What nobody waited for in the end: the call, its object and its batch.
-    pub fn take_abandoned(&mut self) -> Vec<(Call, String, u64)> {
-        std::mem::take(&mut self.abandoned)
+    /// What nobody waited for in the end.
+    pub fn take_abandoned(&mut self) -> impl Iterator<Item = Abandoned> + use<> {
+        std::mem::take(&mut self.abandoned).into_values()
     }
 }
 
@@ -168,6 +177,8 @@ impl World {
             for operation in numbers {
                 if let Some(operation) = self.clients.operations.get_mut(&operation) {
                     operation.batch = Some(number);
+                } else if let Some(abandoned) = self.clients.abandoned.get_mut(&operation) {
+                    abandoned.batch = Some(number);
                 }
             }
             let teller = self.teller.clone();
@@ -305,9 +316,9 @@ impl World {
         };
         self.note(|| format!("client {client} gives up {operation}"));
         let returned = self.history.stamp();
-        if let (Some((object, action)), Some(batch)) = (request.tracked, batch) {
+        if let Some((object, action)) = request.tracked {
             let call = Call { action, invoked, returned, ending: Ending::Unknown };
-            self.clients.abandoned.push((call, object, batch));
+            self.clients.abandoned.insert(operation, Abandoned { call, object, batch });
         }
         self.goes_elsewhere(client);
     }

@@ -2,6 +2,7 @@
 
 use crate::checkers::linearizability::{self, Verdict};
 use crate::checkers::{acknowledged, e3, o2, o4, refused, s2};
+use crate::clients::Abandoned;
 use crate::history::{Ending, State};
 use crate::operations::ACCOUNTS;
 use crate::world::World;
@@ -160,20 +161,23 @@ impl World {
         }
         refused::check(&self.batches, &self.reference)?;
         self.check_accounts()?;
-        for (mut call, object, batch) in self.clients.take_abandoned() {
-            if self.reference.executed(batch).is_some() {
+        for Abandoned { mut call, object, batch } in self.clients.take_abandoned() {
+            if batch.is_some_and(|batch| self.reference.executed(batch).is_some()) {
                 call.ending = Ending::Happened;
                 self.history.add(&object, call);
             }
         }
         for (object, calls) in self.history.objects() {
             let initial = if object == "accounts" { State::Accounts(vec![0; ACCOUNTS]) } else { State::Value(None) };
-            match linearizability::check(calls, initial) {
+            match linearizability::check(calls, initial.clone()) {
                 Verdict::Linearizable => {}
                 Verdict::Undecided => self.checkers.undecided += 1,
                 Verdict::Wrong { explained } => {
                     let count = calls.len();
-                    return Err(format!("LINEARIZABILITY of {object}: {explained} of {count} calls have a place"));
+                    let first = linearizability::first_unexplained(calls, &initial);
+                    return Err(format!(
+                        "LINEARIZABILITY of {object}: {explained} of {count} calls have a place; the first without: {first:?}"
+                    ));
                 }
             }
         }

@@ -136,6 +136,30 @@ pub fn check(calls: &[Call], initial: State) -> Verdict {
     }
 }
 
+fn is_answered(call: &Call) -> bool {
+    matches!(call.ending, Ending::Answered(_))
+}
+
+/// What was known of the calls at a moment.
+fn known_by(calls: &[Call], moment: u64) -> Vec<Call> {
+    let begun = calls.iter().filter(|call| call.invoked <= moment);
+    begun
+        .map(|call| match call.ending {
+            Ending::Answered(_) if call.returned > moment => Call { ending: Ending::Unknown, ..call.clone() },
+            _ => call.clone(),
+        })
+        .collect()
+}
+
+/// The first answer, in the order in which clients heard them, that nothing explains.
+pub fn first_unexplained(calls: &[Call], initial: &State) -> Option<Call> {
+    let mut ends: Vec<u64> = calls.iter().filter(|call| is_answered(call)).map(|call| call.returned).collect();
+    ends.sort_unstable();
+    let is_explained = |end: &u64| !matches!(check(&known_by(calls, *end), initial.clone()), Verdict::Wrong { .. });
+    let end = *ends.get(ends.partition_point(is_explained))?;
+    calls.iter().find(|call| is_answered(call) && call.returned == end).cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Verdict, check};

@@ -158,6 +158,9 @@ pub enum Refusal {
     /// No majority of the replicas could be reached in time. What was handed in may be executed later, or never.
     #[error("{0}")]
     NoMajority(String),
+    /// This replica has not executed yet what must be seen. Nothing has happened.
+    #[error("{0}")]
+    CatchingUp(String),
     /// The replica stops.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -14,6 +14,7 @@
 mod availability;
 mod batches;
 mod checkpoints;
+mod dependencies;
 mod execution;
 mod inbox;
 mod log;
@@ -30,11 +31,11 @@ mod tests;
 mod transfer;
 
 pub use members::ChangeReply;
-pub use output::{Channel, Output, PassReply};
+pub use output::{Channel, Output, Passes, Question, TellReads};
 pub use start::{Membership, OrderingFacts};
 
 use crate::batch::{BatchEncoder, LocalBatch};
-use crate::header::{BatchId, Digests};
+use crate::header::BatchId;
 use crate::paxos::{self, Ballot, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
 use crate::replica::BatchReply;
 use batches::OwnBatches;
@@ -229,13 +230,13 @@ impl Node {
         }
     }
 
-    /// Reads that touch these keys wait until the state here is as new as all that was acknowledged by now. What is
-    /// told then, in the node's thread, is between two batches.
-    pub fn when_current(&mut self, touches: Digests, reply: PassReply) {
+    /// Reads wait, each for itself, until the state of what they touch is here as new as all that was acknowledged by
+    /// now. What is told then, in the node's thread, is between two batches.
+    pub fn when_current(&mut self, question: Question) {
         match self.refusal() {
-            Some(refusal) => self.outputs.push(Output::Pass(reply, Err(refusal))),
+            Some(refusal) => self.outputs.push(Output::Pass(question.tell, Passes::Rest, Err(refusal))),
             None => {
-                self.reads.add(touches, reply);
+                self.reads.add(question);
                 self.is_stirred = true;
             }
         }

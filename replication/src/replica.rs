@@ -19,9 +19,8 @@ pub use options::{ClusterOptions, ReplicaOptions};
 
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
-use crate::header::Digests;
 use crate::log_preparation::LogPreparation;
-use crate::node::{ChangeReply, Node, PassReply};
+use crate::node::{ChangeReply, Node, Passes, Question};
 use crate::paxos::{MembershipChange, ReplicaId};
 use crate::replay::{OldLog, Progress};
 use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
@@ -51,7 +50,7 @@ pub(crate) enum Job {
     /// The checkpoint that was under way is done, or failed.
     CheckpointDone(Option<CheckpointInfo>),
     /// Reads of these keys wait until the state is current.
-    Current(Digests, PassReply),
+    Current(Question),
     /// A checkpoint from another replica was checked.
     IncomingChecked(Result<Box<CheckedIncoming>, Fault>),
     Sweep(Vec<Bytes>),
@@ -85,6 +84,10 @@ pub struct Statistics {
     pub batches: AtomicU64,
     /// Log writes.
     pub cycles: AtomicU64,
+    /// Reads that wait now for old commands on their keys.
+    pub parked_reads: AtomicU64,
+    /// Reads that were answered while this replica had old commands to execute, none of them on their keys.
+    pub early_reads: AtomicU64,
     /// Checkpoints.
     pub checkpoints: AtomicU64,
     /// Commands to replay, and those that were.
@@ -362,14 +365,15 @@ impl Replica {
         self.shared.options.cluster.is_some()
     }
 
-    /// Calls `pass`, in another thread, when everything that was acknowledged anywhere by now, and touches these keys,
-    /// was executed here: what is read then, or later, is linearizable. A single replica is always current.
-    pub fn when_current(&self, touches: Digests, pass: PassReply) {
+    /// Tells the question's asker of each of its reads, in another thread, when everything that was acknowledged
+    /// anywhere by now, and touches the keys of that read, was executed here: what is read then, or later, is
+    /// linearizable. A single replica is always current.
+    pub fn when_current(&self, question: Question) {
         if !self.is_among_others() {
-            return pass(Ok(()));
+            return (question.tell)(Passes::Rest, Ok(()));
         }
-        if let Err(Job::Current(_, pass)) = self.shared.push(Job::Current(touches, pass)) {
-            pass(Err(Refusal::ShuttingDown));
+        if let Err(Job::Current(question)) = self.shared.push(Job::Current(question)) {
+            (question.tell)(Passes::Rest, Err(Refusal::ShuttingDown));
         }
     }
 

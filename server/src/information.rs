@@ -75,6 +75,8 @@ fn sections(server: &ServerContext) -> Vec<(&'static str, Fields)> {
                 ("ordered_commands", count(&statistics.commands)),
                 ("ordered_batches", count(&statistics.batches)),
                 ("log_writes", count(&statistics.cycles)),
+                ("parked_reads", count(&statistics.parked_reads)),
+                ("early_reads", count(&statistics.early_reads)),
                 ("checkpoints", count(&statistics.checkpoints)),
             ],
         ),

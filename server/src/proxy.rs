@@ -4,8 +4,9 @@
 //! connections --submit--> pending --flush--> batch --> replica ... --> outcome --> mailboxes of the connections
 //! ```
 //!
-//! Reads of a replica among others go out in the same way, not as commands but as a question: they are executed at the
-//! connection when the state here is as new as everything that was acknowledged when they were asked.
+//! Reads of a replica among others go out in the same way, not as commands but as a question: each is executed at its
+//! connection when the state of what it touches is here as new as everything that was acknowledged when it was asked. One
+//! that waits for old commands keeps back no other, but those behind it on its own connection.
 //!
 //! A batch goes out as soon as the pipeline has room: when idle one command is a batch, under load what gathered
 //! while earlier batches were under way. All of it belongs to one thread, so nothing is locked.
@@ -13,10 +14,11 @@
 use skink_engine::command::Command;
 use skink_engine::command::Reply;
 use skink_replication::batch::{BatchEncoder, BatchOutcome, LocalBatch, LocalCommand, Refusal, max_len};
-use skink_replication::header::{Digests, KeyDigest};
+use skink_replication::header::Digests;
+use skink_replication::node::{Passes, Question};
 use skink_replication::replica::Replica;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -27,10 +29,8 @@ use tokio::sync::{Notify, mpsc};
 const MAX_IN_FLIGHT: usize = 64;
 /// The same where batches go to other replicas, which costs more for each: what gathers behind these goes together.
 const MAX_IN_FLIGHT_AMONG_OTHERS: usize = 4;
-/// Questions for reads under way at the same time.
+/// Questions for reads of which nothing is known yet, at the same time.
 const MAX_QUESTIONS: usize = 4;
-/// Keys that a question names; one of more is over everything.
-const MAX_TOUCHED: usize = 4096;
 /// Commands in a batch, at most.
 const MAX_BATCH_COMMANDS: usize = 16_384;
 /// Bytes of commands in a batch after which no more are taken.
@@ -47,19 +47,26 @@ pub enum Delivery {
 /// Replies for one connection, in the order of its commands.
 #[derive(Default)]
 pub struct Mailbox {
-    replies: RefCell<VecDeque<Delivery>>,
+    /// Those of reads have a place from the beginning, as they come in any order.
+    replies: RefCell<VecDeque<Option<Delivery>>>,
+    /// How many were taken.
+    taken: Cell<u64>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Mailbox {
     /// The next reply, if it is there.
     pub fn take(&self) -> Option<Delivery> {
-        self.replies.borrow_mut().pop_front()
+        let next = self.replies.borrow_mut().pop_front_if(|next| next.is_some()).flatten();
+        if next.is_some() {
+            self.taken.set(self.taken.get() + 1);
+        }
+        next
     }
 
-    /// Ready when a reply is there.
+    /// Ready when the next reply is there.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.replies.borrow().is_empty() {
+        if self.replies.borrow().front().is_some_and(Option::is_some) {
             return Poll::Ready(());
         }
         let waker = self.waker.take().filter(|waker| waker.will_wake(context.waker()));
@@ -68,11 +75,49 @@ impl Mailbox {
     }
 
     fn put(&self, reply: Delivery) {
-        self.replies.borrow_mut().push_back(reply);
+        self.replies.borrow_mut().push_back(Some(reply));
+        self.wake();
+    }
+
+    /// A place for a reply, behind those that are there.
+    fn reserve(&self) -> u64 {
+        let mut replies = self.replies.borrow_mut();
+        replies.push_back(None);
+        self.taken.get() + replies.len() as u64 - 1
+    }
+
+    /// Puts a reply in its place.
+    fn fill(&self, place: u64, reply: Delivery) {
+        let at = place.checked_sub(self.taken.get()).and_then(|at| usize::try_from(at).ok());
+        let mut replies = self.replies.borrow_mut();
+        if let Some(place) = at.and_then(|at| replies.get_mut(at)) {
+            *place = Some(reply);
+        }
+        drop(replies);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
+}
+
+/// A read that waits for its pass.
+struct WaitingRead {
+    owner: Rc<Mailbox>,
+    /// Where the pass goes in the mailbox.
+    place: u64,
+}
+
+/// Reads that were asked for together.
+struct Asked {
+    /// `None` are those that have their pass.
+    reads: Vec<Option<WaitingRead>>,
+    waiting: usize,
+    /// Whether anything was heard of it: then more may be asked.
+    is_known: bool,
 }
 
 /// A batch that was handed in.
@@ -96,19 +141,21 @@ struct Pending {
 pub enum Outcome {
     /// Of the batch with this number.
     Batch(u64, BatchOutcome),
-    /// Of the oldest question for reads.
-    Reads(Result<(), Refusal>),
+    /// Of reads of the question with this number.
+    Reads(u64, Passes, Result<(), Refusal>),
 }
 
 #[derive(Default)]
 struct State {
     pending: VecDeque<Pending>,
     /// Reads that no question was asked for yet, and what they touch.
-    pending_reads: Vec<Rc<Mailbox>>,
-    touched: Vec<KeyDigest>,
-    touch_everything: bool,
-    /// Reads that wait for an answer, by question. Answers come in the order of the questions.
-    asked_reads: VecDeque<Vec<Rc<Mailbox>>>,
+    pending_reads: Vec<Option<WaitingRead>>,
+    pending_touches: Vec<Digests>,
+    /// Reads that wait for an answer, by question.
+    asked_reads: BTreeMap<u64, Asked>,
+    last_question: u64,
+    /// Questions of which nothing was heard.
+    unknown_questions: usize,
     /// Bytes of all that was submitted and has no reply yet.
     bytes: usize,
     in_flight: VecDeque<InFlight>,
@@ -156,11 +203,8 @@ impl Proxy {
     pub fn submit_read(&self, command: &Command, mailbox: &Rc<Mailbox>) {
         let mut state = self.state.borrow_mut();
         let engine = self.replica.engine();
-        match Digests::of(std::iter::once(command), |key| engine.hash(key)) {
-            Digests::Keys(keys) if state.touched.len() < MAX_TOUCHED => state.touched.extend(keys),
-            _ => state.touch_everything = true,
-        }
-        state.pending_reads.push(Rc::clone(mailbox));
+        state.pending_touches.push(Digests::of(std::iter::once(command), |key| engine.hash(key)));
+        state.pending_reads.push(Some(WaitingRead { owner: Rc::clone(mailbox), place: mailbox.reserve() }));
         if state.pending_reads.len() == 1 {
             self.has_pending.notify_one();
         }
@@ -174,19 +218,20 @@ impl Proxy {
     /// Asks for all reads that have gathered.
     fn flush_reads(&self) {
         let mut state = self.state.borrow_mut();
-        if state.pending_reads.is_empty() || state.asked_reads.len() >= MAX_QUESTIONS {
+        if state.pending_reads.is_empty() || state.unknown_questions >= MAX_QUESTIONS {
             return;
         }
         let reads = std::mem::take(&mut state.pending_reads);
-        state.asked_reads.push_back(reads);
-        let mut touched = std::mem::take(&mut state.touched);
-        touched.sort_unstable();
-        touched.dedup();
-        let is_everything = std::mem::take(&mut state.touch_everything);
-        let touches = if is_everything { Digests::Everything } else { Digests::Keys(touched) };
+        let touches = std::mem::take(&mut state.pending_touches);
+        state.last_question += 1;
+        let number = state.last_question;
+        let waiting = reads.len();
+        state.asked_reads.insert(number, Asked { reads, waiting, is_known: false });
+        state.unknown_questions += 1;
         drop(state);
         let outcomes = self.outcomes.clone();
-        self.replica.when_current(touches, Box::new(move |result| drop(outcomes.send(Outcome::Reads(result)))));
+        let tell = move |passes, result| drop(outcomes.send(Outcome::Reads(number, passes, result)));
+        self.replica.when_current(Question { touches, tell: Arc::new(tell) });
     }
 
     fn flush(&self) {
@@ -222,10 +267,27 @@ impl Proxy {
     fn take_outcome(&self, outcome: Outcome) {
         match outcome {
             Outcome::Batch(number, outcome) => self.complete(number, outcome),
-            Outcome::Reads(result) => {
-                let reads = self.state.borrow_mut().asked_reads.pop_front().unwrap_or_default();
-                reads.iter().for_each(|owner| owner.put(Delivery::Pass(result.clone())));
-            }
+            Outcome::Reads(number, passes, result) => self.pass(number, passes, &result),
+        }
+    }
+
+    /// Hands out passes.
+    fn pass(&self, number: u64, passes: Passes, result: &Result<(), Refusal>) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(asked) = state.asked_reads.get_mut(&number) else { return };
+        if !std::mem::replace(&mut asked.is_known, true) {
+            state.unknown_questions -= 1;
+        }
+        let passing: Vec<WaitingRead> = match passes {
+            Passes::Rest => asked.reads.iter_mut().filter_map(Option::take).collect(),
+            Passes::Some(reads) => reads.into_iter().filter_map(|read| asked.reads.get_mut(read)?.take()).collect(),
+        };
+        asked.waiting -= passing.len();
+        for WaitingRead { owner, place } in passing {
+            owner.fill(place, Delivery::Pass(result.clone()));
+        }
+        if asked.waiting == 0 {
+            state.asked_reads.remove(&number);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whether requests are taken: a majority that can't be reached, a state that isn't here, a replica that was removed.
 
-use super::{Node, Output};
+use super::{Node, Output, Passes};
 use crate::batch::Refusal;
 use crate::paxos::Event;
 use skink_engine::position::Instance;
@@ -34,25 +34,32 @@ impl Node {
     pub(super) fn expire(&mut self) {
         let ticks = self.options.ticks(self.options.request_timeout);
         let (batches, reads) = (self.batches.expired(self.now, ticks), self.reads.expired(self.now, ticks));
+        let ms = self.options.request_timeout.as_millis();
+        for (tell, passes) in self.reads.expired_parked(self.now, ticks) {
+            let why = format!(
+                "this replica is catching up, and has not executed within {ms} ms what the read must see; use another \
+                 one, or try again later"
+            );
+            self.outputs.push(Output::Pass(tell, passes, Err(Refusal::CatchingUp(why))));
+        }
         if batches.is_empty() && reads.is_empty() {
             return;
         }
-        let ms = self.options.request_timeout.as_millis();
         let why = format!("no majority of the replicas answered within {ms} ms");
         let unknown = format!("{why}; the command may still be executed, now or later");
         for reply in batches {
             self.outputs.push(Output::Answer(reply, Err(Refusal::NoMajority(unknown.clone()))));
         }
-        for reply in reads {
-            self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
+        for tell in reads {
+            self.outputs.push(Output::Pass(tell, Passes::Rest, Err(Refusal::NoMajority(why.clone()))));
         }
         if self.down.is_none() {
             tracing::error!("{why}: requests are refused until one does");
             let read = self.reads.new_id();
             self.down = Some(read);
             self.protocol.handle(Event::ReadArrived { read });
-            for reply in self.reads.drain() {
-                self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(why.clone()))));
+            for tell in self.reads.drain() {
+                self.outputs.push(Output::Pass(tell, Passes::Rest, Err(Refusal::NoMajority(why.clone()))));
             }
         }
     }
@@ -65,8 +72,11 @@ impl Node {
         for reply in self.batches.give_up() {
             self.outputs.push(Output::Answer(reply, Err(Refusal::NoMajority(unknown.clone()))));
         }
-        for reply in self.reads.drain() {
-            self.outputs.push(Output::Pass(reply, Err(Refusal::NoMajority(text.clone()))));
+        for tell in self.reads.drain() {
+            self.outputs.push(Output::Pass(tell, Passes::Rest, Err(Refusal::NoMajority(text.clone()))));
+        }
+        for (tell, passes) in self.reads.drain_parked() {
+            self.outputs.push(Output::Pass(tell, passes, Err(Refusal::NoMajority(text.clone()))));
         }
         self.checkpoints.refuse(&text);
         self.down = None;

@@ -3,7 +3,7 @@
 //! A batch whose payload is missing, or for which the disk has no room, holds up what is behind it. What is left of a
 //! batch that met a full disk goes on where it stopped: a command is executed wholly or not at all.
 
-use super::reads::conflict;
+use super::dependencies::Dependencies;
 use super::{Node, Output};
 use crate::batch::{self, LocalCommand};
 use crate::header::{BatchId, Content, Digests, Header};
@@ -43,6 +43,7 @@ pub(super) struct Execution {
     /// The disk had no room for it.
     is_full: bool,
     scheduler: Sequential,
+    dependencies: Dependencies,
     pub(super) commands: u64,
     pub(super) batches: u64,
 }
@@ -55,6 +56,7 @@ impl Execution {
             current: None,
             is_full: false,
             scheduler: Sequential,
+            dependencies: Dependencies::default(),
             commands: 0,
             batches: 0,
         }
@@ -100,16 +102,18 @@ impl Execution {
         self.current.is_some()
     }
 
-    /// Whether everything up to an instance that conflicts with these keys was executed.
-    fn is_current(&self, touches: &Digests, index: Instance) -> bool {
-        if self.progress.instance >= index {
-            return true;
+    /// The instance up to which headers are here, one after the other, from what was executed.
+    fn covered(&self) -> Instance {
+        if self.goes_on() { self.delivered() } else { self.progress.instance }
+    }
+
+    /// Enters what was delivered into the dependencies.
+    fn enter_delivered(&mut self) {
+        let Some(first) = self.delivered.front().map(|first| first.instance) else { return };
+        let is_entered = (self.dependencies.entered().get() + 1).saturating_sub(first.get());
+        for delivered in self.delivered.iter().skip(usize::try_from(is_entered).unwrap_or(usize::MAX)) {
+            self.dependencies.enter(delivered.instance, digests(delivered));
         }
-        if self.delivered() < index || !self.goes_on() {
-            return false;
-        }
-        let until = self.delivered.iter().take_while(|delivered| delivered.instance <= index);
-        !until.filter_map(|delivered| digests(delivered)).any(|writes| conflict(touches, writes))
     }
 }
 
@@ -259,9 +263,13 @@ impl Node {
 
     /// Lets reads go on that wait for nothing any more.
     pub(super) fn pass_reads(&mut self) {
-        let execution = &self.execution;
-        while let Some(reply) = self.reads.next_ready(|touches, index| execution.is_current(touches, index)) {
-            self.outputs.push(Output::Pass(reply, Ok(())));
+        let (executed, covered) = (self.execution.progress.instance, self.execution.covered());
+        if self.reads.highest_index(covered).is_some_and(|index| index > executed) {
+            self.execution.enter_delivered();
         }
+        for (tell, passes) in self.reads.pass(executed, covered, &self.execution.dependencies) {
+            self.outputs.push(Output::Pass(tell, passes, Ok(())));
+        }
+        self.execution.dependencies.release(executed);
     }
 }

@@ -2,10 +2,12 @@
 
 use super::ChangeReply;
 use crate::batch::{BatchOutcome, Refusal};
+use crate::header::Digests;
 use crate::paxos::{Configuration, Leadership, ReplicaId, SessionNumber};
 use crate::replica::{BatchReply, CheckpointReply};
 use bytes::Bytes;
 use skink_engine::engine::{Cut, Incoming};
+use std::sync::Arc;
 
 /// A connection of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +18,25 @@ pub enum Channel {
     Payload,
 }
 
-/// Is told whether reads may be answered from the state as it is when this is called, or later.
-pub type PassReply = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+/// Which reads of a question something is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passes {
+    /// All that it was not told of before.
+    Rest,
+    /// Those with these numbers, from 0; possibly none: then the question is known, and its reads are told of one by one.
+    Some(Vec<usize>),
+}
+
+/// Is told which reads may be answered from the state as it is when this is called, or later; or that they never may.
+pub type TellReads = Arc<dyn Fn(Passes, Result<(), Refusal>) + Send + Sync>;
+
+/// Reads that are asked for together.
+pub struct Question {
+    /// What each of them touches.
+    pub touches: Vec<Digests>,
+    /// Is told of each of them once.
+    pub tell: TellReads,
+}
 
 /// Something to do.
 pub enum Output {
@@ -60,7 +79,7 @@ pub enum Output {
     /// Answer a batch.
     Answer(BatchReply, BatchOutcome),
     /// Answer those who wait to read.
-    Pass(PassReply, Result<(), Refusal>),
+    Pass(TellReads, Passes, Result<(), Refusal>),
     /// Make a cut durable, then say so with [`Node::checkpoint_done`](super::Node::checkpoint_done).
     Checkpoint {
         /// The cut.

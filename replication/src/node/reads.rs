@@ -1,33 +1,59 @@
 //! Reads that wait until the state here is as new as what was acknowledged anywhere when they arrived.
 //!
-//! Those that arrive between two cycles share a read index. A read goes on when what it touches is executed up to the
-//! index, in the order in which reads arrived: so a client never sees an older state than it saw before.
+//! ```text
+//! gathering --one index for all--> group --index known, and headers up to it here--> answered
+//!                                                                       |--key not executed yet--> parked --> answered
+//! ```
+//!
+//! Those that arrive between two cycles share a read index. Each waits only for writes to its own keys: at a replica
+//! that comes back, one that no old command touches is answered before the old commands are executed (R1), in whatever
+//! order they arrived. A later read still sees no older state: its index is not below what was decided when it came,
+//! and what an earlier one saw had been.
 
-use super::output::PassReply;
-use crate::header::{Digests, KeyDigest};
+use super::dependencies::Dependencies;
+use super::output::{Passes, Question, TellReads};
 use crate::paxos::ReadId;
 use skink_engine::position::Instance;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-/// Reads that share an index.
+/// Questions that share an index.
 struct Group {
     read: ReadId,
     index: Option<Instance>,
-    waiting: VecDeque<(Digests, PassReply)>,
+    questions: Vec<Question>,
     arrived: u64,
+}
+
+/// A read that waits for an instance.
+struct Parked {
+    tell: TellReads,
+    /// Which of its question.
+    number: usize,
+    arrived: u64,
+}
+
+impl Parked {
+    fn alone(self) -> (TellReads, Passes) {
+        (self.tell, Passes::Some(vec![self.number]))
+    }
 }
 
 /// Reads that wait.
 #[derive(Default)]
 pub(super) struct WaitingReads {
-    gathering: Vec<(Digests, PassReply)>,
+    gathering: Vec<Question>,
     groups: VecDeque<Group>,
+    /// By the instance that must be executed, and the order in which they came here.
+    parked: BTreeMap<(Instance, u64), Parked>,
+    last_parked: u64,
+    early: u64,
     last_id: u64,
 }
 
 impl WaitingReads {
-    pub(super) fn add(&mut self, touches: Digests, reply: PassReply) {
-        self.gathering.push((touches, reply));
+    pub(super) fn add(&mut self, question: Question) {
+        self.gathering.push(question);
     }
 
     /// Makes a group of those that have arrived: an index must be asked for it.
@@ -36,8 +62,8 @@ impl WaitingReads {
             return None;
         }
         let read = self.new_id();
-        let waiting = std::mem::take(&mut self.gathering).into();
-        self.groups.push_back(Group { read, index: None, waiting, arrived: now });
+        let questions = std::mem::take(&mut self.gathering);
+        self.groups.push_back(Group { read, index: None, questions, arrived: now });
         Some(read)
     }
 
@@ -58,6 +84,7 @@ impl WaitingReads {
     }
 
     /// Another replica leads: what the old leader had accepted may never be decided, so that indexes are asked for anew.
+    /// Those that are parked wait for what is decided.
     pub(super) fn forget_indexes(&mut self) -> Vec<ReadId> {
         let mut again = Vec::new();
         for group in self.groups.iter_mut().filter(|group| group.index.is_some()) {
@@ -69,101 +96,201 @@ impl WaitingReads {
         again
     }
 
-    /// The next read that may go on, if `is_current` says so of what it touches and its index.
-    pub(super) fn next_ready(&mut self, is_current: impl Fn(&Digests, Instance) -> bool) -> Option<PassReply> {
-        while self.groups.front().is_some_and(|group| group.waiting.is_empty()) {
-            self.groups.pop_front();
-        }
-        let group = self.groups.front_mut()?;
-        let (touches, _) = group.waiting.front()?;
-        if !is_current(touches, group.index?) {
-            return None;
-        }
-        group.waiting.pop_front().map(|(_, reply)| reply)
+    /// The highest index of those whose headers are here up to it.
+    pub(super) fn highest_index(&self, delivered: Instance) -> Option<Instance> {
+        self.groups.iter().filter_map(|group| group.index).filter(|index| *index <= delivered).max()
     }
 
-    /// Those who have waited so long.
-    pub(super) fn expired(&mut self, now: u64, ticks: u64) -> Vec<PassReply> {
-        let mut late = Vec::new();
-        while let Some(group) = self.groups.pop_front_if(|group| now.saturating_sub(group.arrived) >= ticks) {
-            late.extend(group.waiting.into_iter().map(|(_, reply)| reply));
+    /// The reads that may be answered now: up to `delivered`, headers are here and entered, up to `executed` they are
+    /// executed.
+    pub(super) fn pass(
+        &mut self,
+        executed: Instance,
+        delivered: Instance,
+        dependencies: &Dependencies,
+    ) -> Vec<(TellReads, Passes)> {
+        let mut passing = Vec::new();
+        while self.parked.first_key_value().is_some_and(|((instance, _), _)| *instance <= executed) {
+            passing.extend(self.parked.pop_first().map(|(_, parked)| parked.alone()));
         }
+        let is_here = |group: &mut Group| group.index.is_some_and(|index| index <= delivered.max(executed));
+        let mut waiting = std::mem::take(&mut self.groups);
+        waiting.retain_mut(|group| {
+            if !is_here(group) {
+                return true;
+            }
+            let index = group.index.unwrap_or(delivered);
+            for question in std::mem::take(&mut group.questions) {
+                if index <= executed {
+                    passing.push((question.tell, Passes::Rest));
+                } else {
+                    passing.push(self.split(question, index, executed, group.arrived, dependencies));
+                }
+            }
+            false
+        });
+        self.groups = waiting;
+        passing
+    }
+
+    /// Lets the reads of a question pass that wait for nothing, and parks the others.
+    fn split(
+        &mut self,
+        question: Question,
+        index: Instance,
+        executed: Instance,
+        arrived: u64,
+        dependencies: &Dependencies,
+    ) -> (TellReads, Passes) {
+        let Question { touches, tell } = question;
+        let mut passing = Vec::new();
+        for (number, touches) in touches.iter().enumerate() {
+            let ready_at = dependencies.ready_at(touches, index);
+            if ready_at <= executed {
+                passing.push(number);
+                self.early += 1;
+                continue;
+            }
+            self.last_parked += 1;
+            self.parked.insert((ready_at, self.last_parked), Parked { tell: Arc::clone(&tell), number, arrived });
+        }
+        let passes = if passing.len() == touches.len() { Passes::Rest } else { Passes::Some(passing) };
+        (tell, passes)
+    }
+
+    /// How many wait for old commands now, and how many did not have to wait for those that were there.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.parked.len() as u64, self.early)
+    }
+
+    /// Those who have waited so long for an index.
+    pub(super) fn expired(&mut self, now: u64, ticks: u64) -> Vec<TellReads> {
+        let mut late = Vec::new();
+        let is_late = |arrived: u64| now.saturating_sub(arrived) >= ticks;
+        self.groups.retain_mut(|group| {
+            if is_late(group.arrived) {
+                late.extend(std::mem::take(&mut group.questions).into_iter().map(|question| question.tell));
+            }
+            !is_late(group.arrived)
+        });
         late
     }
 
-    /// All of them, to be refused.
-    pub(super) fn drain(&mut self) -> Vec<PassReply> {
+    /// Those who have waited so long for old commands.
+    pub(super) fn expired_parked(&mut self, now: u64, ticks: u64) -> Vec<(TellReads, Passes)> {
+        let late = self.parked.extract_if(.., |_, parked| now.saturating_sub(parked.arrived) >= ticks);
+        late.map(|(_, parked)| parked.alone()).collect()
+    }
+
+    /// All of them that wait for an index, to be refused.
+    pub(super) fn drain(&mut self) -> Vec<TellReads> {
         let groups = std::mem::take(&mut self.groups);
         let gathering = std::mem::take(&mut self.gathering);
-        groups.into_iter().flat_map(|group| group.waiting).chain(gathering).map(|(_, reply)| reply).collect()
+        groups.into_iter().flat_map(|group| group.questions).chain(gathering).map(|question| question.tell).collect()
     }
-}
 
-/// Whether two batches of commands touch a key in common that one of them writes.
-pub(super) fn conflict(reads: &Digests, writes: &Digests) -> bool {
-    let (Digests::Keys(reads), Digests::Keys(writes)) = (reads, writes) else { return true };
-    let is_written = |key: &KeyDigest| {
-        let found = writes.binary_search_by_key(&key.digest, |write| write.digest);
-        found.is_ok_and(|at| writes[at].access == skink_engine::command::Access::Write)
-    };
-    reads.iter().any(is_written)
+    /// Those that are parked, to be refused.
+    pub(super) fn drain_parked(&mut self) -> Vec<(TellReads, Passes)> {
+        std::mem::take(&mut self.parked).into_values().map(Parked::alone).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Digests, Instance, KeyDigest, WaitingReads, conflict};
+    use super::{Dependencies, Instance, Passes, Question, WaitingReads};
+    use crate::header::{Digests, KeyDigest};
     use parking_lot::Mutex;
     use skink_engine::command::Access;
     use std::sync::Arc;
 
-    fn keys(digests: &[(u32, Access)]) -> Digests {
-        Digests::Keys(digests.iter().map(|(digest, access)| KeyDigest { digest: *digest, access: *access }).collect())
+    fn key(digest: u32, access: Access) -> Digests {
+        Digests::Keys(vec![KeyDigest { digest, access }])
     }
 
-    #[test]
-    fn reads_conflict_with_writes_of_their_keys() {
-        let reads = keys(&[(3, Access::Read), (9, Access::Read)]);
-        assert!(conflict(&reads, &keys(&[(1, Access::Write), (9, Access::Write)])));
-        assert!(!conflict(&reads, &keys(&[(3, Access::Read), (4, Access::Write)])));
-        assert!(conflict(&reads, &Digests::Everything) && conflict(&Digests::Everything, &reads));
+    fn at(number: u64) -> Instance {
+        Instance::new(number).unwrap()
     }
 
-    #[test]
-    fn reads_share_an_index_and_keep_their_order() {
-        let passed = Arc::new(Mutex::new(Vec::new()));
-        let reply = |number: u32| {
-            let passed = Arc::clone(&passed);
-            Box::new(move |_| passed.lock().push(number))
-        };
-        let at = |number| Instance::new(number).unwrap();
-        let mut reads = WaitingReads::default();
-        reads.add(Digests::Everything, reply(1));
-        reads.add(Digests::Everything, reply(2));
-        let first = reads.close_group(0).unwrap();
-        assert!(reads.close_group(0).is_none());
-        reads.add(Digests::Everything, reply(3));
-        let second = reads.close_group(7).unwrap();
-        reads.set_index(second, at(4));
-        let pass_all = |reads: &mut WaitingReads, executed| {
-            while let Some(reply) = reads.next_ready(|_, index| index <= executed) {
-                reply(Ok(()));
+    /// Reads that wait, and what was told of them: the question, and which of its reads.
+    #[derive(Default)]
+    struct Asked {
+        reads: WaitingReads,
+        dependencies: Dependencies,
+        told: Arc<Mutex<Vec<(u32, Passes)>>>,
+    }
+
+    impl Asked {
+        fn ask(&mut self, question: u32, digests: &[u32]) {
+            let told = Arc::clone(&self.told);
+            let touches = digests.iter().map(|digest| key(*digest, Access::Read)).collect();
+            self.reads.add(Question { touches, tell: Arc::new(move |which, _| told.lock().push((question, which))) });
+        }
+
+        fn pass(&mut self, executed: u64, delivered: u64) -> Vec<(u32, Passes)> {
+            for (tell, which) in self.reads.pass(at(executed), at(delivered), &self.dependencies) {
+                tell(which, Ok(()));
             }
-        };
-        pass_all(&mut reads, at(9));
-        assert!(passed.lock().is_empty(), "the first waits for its index, the second for the first");
-        reads.set_index(first, at(5));
-        pass_all(&mut reads, at(4));
-        assert!(passed.lock().is_empty());
-        let again = reads.forget_indexes();
-        assert_eq!(again.len(), 2);
-        reads.set_index(first, at(1));
-        pass_all(&mut reads, at(9));
-        assert!(passed.lock().is_empty(), "an answer to the old question counts no longer");
-        reads.set_index(again[0], at(5));
-        pass_all(&mut reads, at(5));
-        assert_eq!(*passed.lock(), [1, 2]);
-        assert_eq!(reads.expired(9, 5).len(), 0);
-        assert_eq!(reads.expired(12, 5).len(), 1);
-        assert!(reads.drain().is_empty());
+            std::mem::take(&mut *self.told.lock())
+        }
+    }
+
+    #[test]
+    fn reads_share_an_index_and_pass_together_where_all_is_executed() {
+        let mut asked = Asked::default();
+        asked.ask(1, &[1]);
+        asked.ask(2, &[2, 3]);
+        let first = asked.reads.close_group(0).unwrap();
+        assert!(asked.reads.close_group(0).is_none());
+        asked.ask(3, &[1]);
+        let second = asked.reads.close_group(7).unwrap();
+        assert!(asked.pass(9, 9).is_empty(), "without an index nobody passes");
+        asked.reads.set_index(second, at(4));
+        assert_eq!(asked.pass(4, 4), [(3, Passes::Rest)], "the later one waits for nothing");
+        asked.reads.set_index(first, at(5));
+        assert!(asked.pass(4, 4).is_empty(), "its index is not here");
+        let again = asked.reads.forget_indexes();
+        assert_eq!(again.len(), 1);
+        asked.reads.set_index(first, at(1));
+        assert!(asked.pass(9, 9).is_empty(), "an answer to the old question counts no longer");
+        asked.reads.set_index(again[0], at(5));
+        assert_eq!(asked.pass(5, 5), [(1, Passes::Rest), (2, Passes::Rest)]);
+        assert!(asked.reads.drain().is_empty());
+    }
+
+    #[test]
+    fn each_read_waits_for_the_old_commands_on_its_own_key() {
+        let mut asked = Asked::default();
+        asked.dependencies.enter(at(4), Some(&key(1, Access::Write)));
+        asked.dependencies.enter(at(6), Some(&key(2, Access::Write)));
+        asked.dependencies.enter(at(8), None);
+        asked.ask(1, &[1, 7, 2]);
+        asked.ask(2, &[7, 8]);
+        asked.ask(3, &[2]);
+        let read = asked.reads.close_group(0).unwrap();
+        asked.reads.set_index(read, at(8));
+        assert!(asked.pass(2, 7).is_empty(), "R2: not before all headers are here");
+        let some = |numbers: &[usize]| Passes::Some(numbers.to_vec());
+        assert_eq!(asked.pass(2, 8), [(1, some(&[1])), (2, Passes::Rest), (3, some(&[]))]);
+        assert!(asked.reads.forget_indexes().is_empty(), "who leads does not matter any more");
+        assert!(asked.pass(3, 8).is_empty());
+        assert_eq!((asked.pass(4, 8), asked.reads.counts()), (vec![(1, some(&[0]))], (2, 3)));
+        assert_eq!(asked.pass(6, 8), [(1, some(&[2])), (3, some(&[0]))], "in the order in which they came");
+        assert_eq!(asked.reads.counts(), (0, 3));
+    }
+
+    #[test]
+    fn those_who_wait_too_long_are_let_go() {
+        let mut asked = Asked::default();
+        asked.dependencies.enter(at(4), Some(&key(1, Access::Write)));
+        asked.ask(1, &[1]);
+        let read = asked.reads.close_group(0).unwrap();
+        asked.reads.set_index(read, at(4));
+        assert_eq!(asked.pass(2, 4), [(1, Passes::Some(Vec::new()))]);
+        asked.ask(2, &[1]);
+        assert!(asked.reads.close_group(7).is_some());
+        assert_eq!((asked.reads.expired(5, 5).len(), asked.reads.expired_parked(4, 5).len()), (0, 0));
+        assert_eq!((asked.reads.expired(12, 5).len(), asked.reads.expired_parked(5, 5).len()), (1, 1));
+        assert!(asked.pass(9, 9).is_empty());
+        assert!(asked.reads.drain().is_empty() && asked.reads.drain_parked().is_empty());
     }
 }

@@ -181,6 +181,12 @@ impl Node {
         (self.execution.commands, self.execution.batches, self.log.writes_done())
     }
 
+    /// Reads that wait now for old commands on their keys; and those, since the start, that were answered while there
+    /// were old commands, none of them on their keys.
+    pub fn read_counts(&self) -> (u64, u64) {
+        self.reads.counts()
+    }
+
     /// Start of the log file that will be needed next.
     pub fn next_log_file(&self) -> skink_engine::position::LogPosition {
         self.log.next_file()

@@ -201,7 +201,7 @@ impl Runner {
                 let proxy = u16::try_from(batch.proxy).unwrap_or(u16::MAX);
                 self.node.submit(proxy, batch, reply);
             }
-            Job::Current(touches, pass) => self.node.when_current(touches, pass),
+            Job::Current(question) => self.node.when_current(question),
             Job::Pin(reply) => {
                 let time_ms = self.node.time_ms().max(self.shared.engine.environment().clock.now_ms());
                 reply(self.shared.engine.pin(self.node.executed(), time_ms));
@@ -260,7 +260,7 @@ impl Runner {
                     }
                 }
                 Output::Answer(reply, outcome) => reply(outcome),
-                Output::Pass(pass, result) => pass(result),
+                Output::Pass(tell, passes, result) => tell(passes, result),
                 Output::Checkpoint { cut, replies } => self.background.push(BackgroundJob::Checkpoint { cut, replies }),
                 Output::CheckIncoming(incoming) => self.background.push(BackgroundJob::CheckIncoming(incoming)),
                 Output::LeadershipChanged(leadership) => tracing::info!(?leadership, "who leads has changed"),
@@ -329,6 +329,9 @@ impl Runner {
         statistics.commands.store(commands, Ordering::Relaxed);
         statistics.batches.store(batches, Ordering::Relaxed);
         statistics.cycles.store(writes, Ordering::Relaxed);
+        let (parked, early) = self.node.read_counts();
+        statistics.parked_reads.store(parked, Ordering::Relaxed);
+        statistics.early_reads.store(early, Ordering::Relaxed);
         shared.is_stalled.store(self.node.is_full(), Ordering::Relaxed);
     }
 

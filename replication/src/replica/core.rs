@@ -6,6 +6,7 @@ use crate::batch::{self, BatchEncoder, LocalBatch, LocalCommand, Refusal};
 use crate::header::{BatchId, Content, Header};
 use crate::identity::Verdict;
 use crate::log_preparation::LogPreparation;
+use crate::node::Passes;
 use crate::order::{Decided, Order, SingleOrder};
 use crate::replay::{OldLog, Progress};
 use crate::scheduler::{Executor, Scheduler, Sequential, Work};
@@ -220,7 +221,7 @@ impl Serving<'_> {
                 }
                 Job::Checkpoint(reply) => self.checkpoint.wanted.push(reply),
                 Job::CheckpointDone(_) => self.checkpoint.is_under_way = false,
-                Job::Current(_, pass) => pass(Ok(())),
+                Job::Current(question) => (question.tell)(Passes::Rest, Ok(())),
                 // A single replica gets none.
                 Job::IncomingChecked(_) | Job::ChangeMembers(..) => {}
                 Job::Pin(reply) => {

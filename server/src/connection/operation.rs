@@ -3,10 +3,12 @@
 use crate::redis::{Request, Shape};
 use crate::resp::Frame;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use skink_engine::command::{Command, Reply};
 use skink_engine::error::Fault;
 use skink_replication::batch::Refusal;
 use skink_replication::header::Digests;
+use skink_replication::node::{Passes, Question};
 use skink_replication::paxos::MembershipChange;
 use skink_replication::replica::{Phase, Replica};
 use std::future::Future;
@@ -47,7 +49,16 @@ pub(super) fn when_serving(mut phase: watch::Receiver<Phase>, request: Request) 
 /// Waits until the state is as new as all that was acknowledged by now.
 fn when_current(replica: &Replica, touches: Digests) -> oneshot::Receiver<Result<(), Refusal>> {
     let (sender, current) = oneshot::channel();
-    replica.when_current(touches, Box::new(move |result| drop(sender.send(result))));
+    let sender = Mutex::new(Some(sender));
+    let tell = move |passes: Passes, result| {
+        // One read, told of once; that it is known says nothing of it yet.
+        if passes != Passes::Some(Vec::new())
+            && let Some(sender) = sender.lock().take()
+        {
+            let _ = sender.send(result);
+        }
+    };
+    replica.when_current(Question { touches: vec![touches], tell: Arc::new(tell) });
     current
 }
 

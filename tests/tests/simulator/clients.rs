@@ -13,7 +13,9 @@ use skink_engine::command::Reply;
 use skink_engine::evaluate::Context;
 use skink_replication::batch::{BatchOutcome, LocalBatch, Refusal};
 use skink_replication::header::Digests;
+use skink_replication::node::{Passes, Question};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Batches of a proxy that are under way at the same time.
 const MAX_IN_FLIGHT: usize = 4;
@@ -55,8 +57,10 @@ pub struct Clients {
     abandoned: BTreeMap<u64, Abandoned>,
     last_question: u64,
     /// Which reads wait for the same answer, and in which life of which machine.
-    questions: BTreeMap<u64, (usize, u64, Vec<u64>)>,
+    questions: BTreeMap<u64, (usize, u64, Vec<Option<u64>>)>,
     pub answered: u64,
+    /// Reads that passed while others of their question had to wait, or after those.
+    pub passed_early: u64,
     pub have_stopped: bool,
 }
 
@@ -75,6 +79,7 @@ impl Clients {
             last_question: 0,
             questions: BTreeMap::new(),
             answered: 0,
+            passed_early: 0,
             have_stopped: false,
         }
     }
@@ -149,11 +154,12 @@ impl World {
         self.clients.last_question += 1;
         let question = self.clients.last_question;
         let engine = &process.engine;
-        let touches = Digests::of(reads.iter().map(|(_, command)| command), |key| engine.hash(key));
+        let touches =
+            reads.iter().map(|(_, command)| Digests::of(std::iter::once(command), |key| engine.hash(key))).collect();
         let teller = self.teller.clone();
-        let pass = Box::new(move |result| drop(teller.send(Told::Reads { question, result })));
-        process.node.when_current(touches, pass);
-        let operations = reads.into_iter().map(|(operation, _)| operation).collect();
+        let tell = Arc::new(move |passes, result| drop(teller.send(Told::Reads { question, passes, result })));
+        process.node.when_current(Question { touches, tell });
+        let operations = reads.into_iter().map(|(operation, _)| Some(operation)).collect();
         self.clients.questions.insert(question, (at, self.machines[at].life, operations));
     }
 
@@ -249,13 +255,29 @@ impl World {
     }
 
     /// Reads may be executed, or not.
-    pub fn reads_told(&mut self, question: u64, result: Result<(), Refusal>) -> Result<(), String> {
-        self.note(|| format!("reads {question} are {result:?}"));
-        let Some((at, life, operations)) = self.clients.questions.remove(&question) else { return Ok(()) };
+    pub fn reads_told(&mut self, question: u64, passes: Passes, result: Result<(), Refusal>) -> Result<(), String> {
+        self.note(|| format!("{passes:?} of reads {question} are {result:?}"));
+        let Some((at, life, operations)) = self.clients.questions.get_mut(&question) else { return Ok(()) };
+        let (at, life) = (*at, *life);
+        let told: Vec<u64> = match passes {
+            Passes::Rest => operations.iter_mut().filter_map(Option::take).collect(),
+            Passes::Some(numbers) => {
+                let mut told = Vec::new();
+                for number in numbers {
+                    let operation = operations.get_mut(number).and_then(Option::take);
+                    told.push(operation.ok_or_else(|| format!("READS {number} of {question} is told of twice"))?);
+                }
+                self.clients.passed_early += told.len() as u64;
+                told
+            }
+        };
+        if operations.iter().all(Option::is_none) {
+            self.clients.questions.remove(&question);
+        }
         if life != self.machines[at].life {
             return Ok(());
         }
-        for operation in operations {
+        for operation in told {
             match result {
                 Err(_) => self.refused(operation),
                 Ok(()) if self.random.percent(30) => {

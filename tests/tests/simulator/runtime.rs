@@ -221,7 +221,7 @@ impl World {
                 self.refuse(at, index(peer));
             }
             Output::Answer(reply, outcome) => reply(outcome),
-            Output::Pass(reply, result) => reply(result),
+            Output::Pass(tell, passes, result) => tell(passes, result),
             Output::Checkpoint { cut, replies } => {
                 self.note(|| format!("{at} cuts at {}", cut.instance));
                 if self.plan.mistake == Some(Mistake::CheckpointIsDoneEarly) {
@@ -256,7 +256,7 @@ impl World {
     fn hear(&mut self, told: Told) -> Result<(), String> {
         match told {
             Told::Batch { number, outcome } => self.batch_told(number, outcome),
-            Told::Reads { question, result } => self.reads_told(question, result),
+            Told::Reads { question, passes, result } => self.reads_told(question, passes, result),
         }
     }
 }

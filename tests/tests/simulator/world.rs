@@ -13,6 +13,7 @@ use crate::reference::Reference;
 use bytes::Bytes;
 use skink_replication::batch::{BatchOutcome, Refusal};
 use skink_replication::header::BatchId;
+use skink_replication::node::Passes;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
@@ -43,7 +44,7 @@ pub enum Next {
 /// What a node has told through a reply.
 pub enum Told {
     Batch { number: u64, outcome: BatchOutcome },
-    Reads { question: u64, result: Result<(), Refusal> },
+    Reads { question: u64, passes: Passes, result: Result<(), Refusal> },
 }
 
 pub struct World {

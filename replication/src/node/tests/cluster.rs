@@ -296,7 +296,7 @@ impl Cluster {
                     self.cut_off(peer.get());
                 }
                 Output::Answer(reply, outcome) => reply(outcome),
-                Output::Pass(pass, result) => pass(result),
+                Output::Pass(tell, passes, result) => tell(passes, result),
                 Output::Checkpoint { cut, replies } => {
                     let node = self.node(own.get());
                     let info = node.engine.checkpoint(&cut, false).unwrap();
@@ -356,8 +356,9 @@ impl Cluster {
     pub(super) fn is_there(&mut self, number: u8, keys: &[String]) {
         let passed: Answer<bool> = Answer::default();
         let told = Arc::clone(&passed);
-        let pass = Box::new(move |result: Result<(), _>| *told.lock() = Some(result.is_ok()));
-        self.node(number).when_current(crate::header::Digests::Everything, pass);
+        let tell = Arc::new(move |_, result: Result<(), _>| *told.lock() = Some(result.is_ok()));
+        let touches = vec![crate::header::Digests::Everything];
+        self.node(number).when_current(crate::node::Question { touches, tell });
         self.take(id(number));
         self.until("a read is answered", |_| passed.lock().is_some());
         assert_eq!(*passed.lock(), Some(true));

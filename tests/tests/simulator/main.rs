@@ -89,9 +89,20 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 /// Mistakes and rules whose lack shows within so many seeds. `docs/simulator.md` has all of them, and after how many each.
-const SOON: u64 = 25;
-const SHOWN: [Rule; 5] =
-    [Rule::OneFrame, Rule::PayloadsBeforeAccept, Rule::DurableBeforeSend, Rule::DeliverDurable, Rule::Barrier];
+const SOON: u64 = 60;
+const SHOWN: [Rule; 11] = [
+    Rule::OneFrame,
+    Rule::GapInSync,
+    Rule::GapInPromise,
+    Rule::CutOverlap,
+    Rule::PayloadsBeforeAccept,
+    Rule::PayloadsBeforeSync,
+    Rule::PayloadsBeforePromise,
+    Rule::KeepPayloads,
+    Rule::DurableBeforeSend,
+    Rule::ReleaseGap,
+    Rule::Barrier,
+];
 
 #[test]
 fn mistakes_and_rules_that_are_switched_off_are_noticed() {

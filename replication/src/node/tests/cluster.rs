@@ -1,7 +1,8 @@
 //! The cluster: nodes, the sessions between them, and who is cut off or off.
 
 use crate::batch::{BatchOutcome, LocalBatch, LocalCommand};
-use crate::node::{Membership, Node, NodeOptions, Output};
+use crate::header::Digests;
+use crate::node::{Membership, Node, NodeOptions, Output, Passes, Question};
 use crate::paxos::{self, Configuration, Leadership, MembershipChange, ReplicaId, SessionNumber};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -26,6 +27,8 @@ const ENGINE: EngineOptions = EngineOptions {
 const PATIENCE: usize = 3000;
 
 pub(super) type Answer<T> = Arc<Mutex<Option<T>>>;
+/// What was told of reads: which, and whether they may be answered.
+pub(super) type Told = Arc<Mutex<Vec<(Passes, bool)>>>;
 
 /// A replica's machine, and its process if that runs.
 struct Machine {
@@ -352,21 +355,39 @@ impl Cluster {
         assert!(answer.lock().take().unwrap().is_ok(), "{key}");
     }
 
-    /// Reads that must be current.
-    pub(super) fn is_there(&mut self, number: u8, keys: &[String]) {
-        let passed: Answer<bool> = Answer::default();
-        let told = Arc::clone(&passed);
-        let tell = Arc::new(move |_, result: Result<(), _>| *told.lock() = Some(result.is_ok()));
-        let touches = vec![crate::header::Digests::Everything];
-        self.node(number).when_current(crate::node::Question { touches, tell });
+    /// Asks for reads. Gives what is told of them, in order: which ones, and whether they may be answered.
+    pub(super) fn ask(&mut self, number: u8, touches: Vec<Digests>) -> Told {
+        let told = Told::default();
+        let teller = Arc::clone(&told);
+        let tell = Arc::new(move |passes, result: Result<(), _>| teller.lock().push((passes, result.is_ok())));
+        self.node(number).when_current(Question { touches, tell });
         self.take(id(number));
-        self.until("a read is answered", |_| passed.lock().is_some());
-        assert_eq!(*passed.lock(), Some(true));
+        told
+    }
+
+    /// What a read of a key touches.
+    pub(super) fn touches(&mut self, key: &str) -> Digests {
+        let command = Command::Read { key: key.to_owned().into() };
+        let engine = Arc::clone(&self.node(1).engine);
+        Digests::of(std::iter::once(&command), |key| engine.hash(key))
+    }
+
+    /// Keys that the state of a replica must have.
+    pub(super) fn has(&mut self, number: u8, keys: &[String]) {
         let node = self.node(number);
         for key in keys {
             let is_there = node.engine.read(key.as_bytes(), 0, |stored| stored.is_some()).unwrap();
             assert!(is_there, "{key} at replica {number}");
         }
+    }
+
+    /// Reads that must be current.
+    pub(super) fn is_there(&mut self, number: u8, keys: &[String]) {
+        let told = self.ask(number, vec![Digests::Everything]);
+        let is_answered = |told: &Told| told.lock().iter().any(|(passes, _)| *passes != Passes::Some(Vec::new()));
+        self.until("a read is answered", |_| is_answered(&told));
+        assert!(told.lock().iter().all(|(_, is_passed)| *is_passed));
+        self.has(number, keys);
     }
 
     pub(super) fn begin_change(&mut self, number: u8, change: MembershipChange) -> Answer<Result<(), String>> {

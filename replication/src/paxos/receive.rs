@@ -7,7 +7,9 @@ use super::object::{self, Object};
 use super::protocol::Protocol;
 use super::rules::Rule;
 use super::sessions::SessionNumber;
+use crate::header::BatchId;
 use skink_engine::position::Instance;
+use std::collections::BTreeMap;
 
 /// Ballots that a leader takes at once to get above another one. What is further up takes another message.
 const MAX_OUTBIDS: usize = 64;
@@ -180,15 +182,67 @@ impl Protocol {
                     ),
                 }
             }
-            self.incomplete.retain(|_, id| state.payload(id).is_none());
+            let first = self.role.promise.replica().filter(|leader| *leader != self.own);
+            let incomplete = first_incomplete(&mut self.incomplete, |id| state.payload(id).is_some());
+            needs.extend(incomplete.into_iter().map(|(instance, id)| (Request::Payload { id, instance }, first)));
         }
-        let incomplete = self.incomplete.iter().take(MAX_INCOMPLETE);
-        let first = self.role.promise.replica().filter(|leader| *leader != self.own);
-        needs.extend(incomplete.map(|(instance, id)| (Request::Payload { id: *id, instance: *instance }, first)));
         if needs.is_empty() && !self.fetch.is_waiting() {
             return;
         }
         let questions = self.fetch.needed(needs, &self.sessions.peers(), self.options.ticks.retry);
         self.effects.extend(questions.into_iter().map(|(peer, request)| super::Effect::Ask { peer, request }));
+    }
+}
+
+/// The first payloads that are missing. What has come meanwhile is taken out as far as this looks, not everywhere: a
+/// replica that was away for some seconds misses tens of thousands, and this is asked many times in each cycle.
+fn first_incomplete(
+    incomplete: &mut BTreeMap<Instance, BatchId>,
+    is_here: impl Fn(&BatchId) -> bool,
+) -> Vec<(Instance, BatchId)> {
+    let mut first = Vec::new();
+    let mut complete = Vec::new();
+    for (instance, id) in incomplete.iter() {
+        if is_here(id) {
+            complete.push(*instance);
+        } else {
+            first.push((*instance, *id));
+        }
+        if first.len() == MAX_INCOMPLETE {
+            break;
+        }
+    }
+    for instance in complete {
+        incomplete.remove(&instance);
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BTreeMap, BatchId, Instance, MAX_INCOMPLETE, first_incomplete};
+    use std::cell::Cell;
+
+    #[test]
+    fn what_is_missing_is_found_without_a_look_at_all_of_it() {
+        let at = |number| Instance::new(number).unwrap();
+        let id = |sequence| BatchId { proxy: 1, incarnation: 1, sequence };
+        let many = 100_000;
+        let mut incomplete: BTreeMap<Instance, BatchId> = (1..=many).map(|number| (at(number), id(number))).collect();
+        let looks = Cell::new(0);
+        let mut first = |here: u64| {
+            looks.set(0);
+            let is_here = |id: &BatchId| {
+                looks.set(looks.get() + 1);
+                id.sequence <= here || id.sequence == many
+            };
+            (first_incomplete(&mut incomplete, is_here), looks.get())
+        };
+        let (missing, looked) = first(10);
+        assert_eq!((missing.first(), missing.len()), (Some(&(at(11), id(11))), MAX_INCOMPLETE));
+        assert_eq!(looked, MAX_INCOMPLETE + 10);
+        assert_eq!(first(10), (missing, MAX_INCOMPLETE), "what has come is looked at once");
+        assert!(first(many).0.is_empty());
+        assert!(incomplete.is_empty());
     }
 }

@@ -35,10 +35,12 @@ impl Node {
         let ticks = self.options.ticks(self.options.request_timeout);
         let (batches, reads) = (self.batches.expired(self.now, ticks), self.reads.expired(self.now, ticks));
         let ms = self.options.request_timeout.as_millis();
-        for (tell, passes) in self.reads.expired_parked(self.now, ticks) {
+        let parked = self.reads.expired_parked(self.now, ticks);
+        let is_why = if self.is_full() { "'s disk is full: it" } else { " is catching up: it" };
+        for (tell, passes) in parked {
             let why = format!(
-                "this replica is catching up, and has not executed within {ms} ms what the read must see; use another \
-                 one, or try again later"
+                "this replica{is_why} has not executed within {ms} ms what the read must see; use another one, or try \
+                 again later"
             );
             self.outputs.push(Output::Pass(tell, passes, Err(Refusal::CatchingUp(why))));
         }

@@ -322,6 +322,11 @@ impl Sent {
     }
 }
 
+/// Whether a read was refused, as the replica can't be reached by a majority, or is not that far.
+pub fn is_refused(reply: &str) -> bool {
+    reply.starts_with("-CLUSTERDOWN ") || reply.starts_with("-TRYAGAIN ")
+}
+
 fn outcome(reply: Vec<u8>) -> Outcome {
     if reply[0] != b'-' {
         return Outcome::Done(reply);
@@ -334,7 +339,8 @@ fn outcome(reply: Vec<u8>) -> Outcome {
     // The third one is that of reads.
     let refusals =
         ["nothing of this request has happened", "has not got the state yet", "no majority of the", "shutting down"];
-    assert!(says(&refusals) || text.starts_with("-DISKFULL "), "{text}");
+    let is_refusal = ["-DISKFULL ", "-TRYAGAIN "].iter().any(|code| text.starts_with(code));
+    assert!(says(&refusals) || is_refusal, "{text}");
     Outcome::Refused
 }
 

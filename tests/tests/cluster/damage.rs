@@ -55,7 +55,10 @@ fn read_all(server: &Server, state: &State) -> Option<Vec<String>> {
         wire.try_send(&request(&[b"GET", key.as_bytes()])).ok()?;
         let reply = String::from_utf8(wire.try_reply().ok()?).unwrap();
         if reply.starts_with('-') {
-            assert!(["-DAMAGED ", "-CLUSTERDOWN "].iter().any(|start| reply.starts_with(start)), "{reply}");
+            assert!(
+                ["-DAMAGED ", "-CLUSTERDOWN ", "-TRYAGAIN "].iter().any(|start| reply.starts_with(start)),
+                "{reply}"
+            );
             errors.push(reply);
             continue;
         }

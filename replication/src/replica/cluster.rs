@@ -263,8 +263,14 @@ impl Runner {
                 Output::Pass(tell, passes, result) => tell(passes, result),
                 Output::Checkpoint { cut, replies } => self.background.push(BackgroundJob::Checkpoint { cut, replies }),
                 Output::CheckIncoming(incoming) => self.background.push(BackgroundJob::CheckIncoming(incoming)),
-                Output::LeadershipChanged(leadership) => tracing::info!(?leadership, "who leads has changed"),
-                Output::MembersChanged(configuration) => self.members_changed(&configuration),
+                Output::LeadershipChanged(leadership) => {
+                    tracing::info!(?leadership, "who leads has changed");
+                    *self.shared.cluster_status.lock() = Some(self.node.status());
+                }
+                Output::MembersChanged(configuration) => {
+                    self.members_changed(&configuration);
+                    *self.shared.cluster_status.lock() = Some(self.node.status());
+                }
                 Output::AnswerChange(reply, result) => {
                     // Who hears of it may ask at once how the members stand.
                     *self.shared.cluster_status.lock() = Some(self.node.status());

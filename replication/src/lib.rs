@@ -1,7 +1,7 @@
 //! Replication: how commands become batches, get an order, and are executed in it.
 //!
 //! ```text
-//! commands -> batch (header, payload) -> Order -> decided header -> Scheduler -> Engine -> replies
+//! commands -> batch (header, payload) -> Order -> decided header -> execution -> Engine -> replies
 //! ```
 //!
 //! A write takes the same way with one replica as with several: what differs is the [`order::Order`]. Nothing
@@ -9,6 +9,7 @@
 
 pub mod batch;
 mod compression;
+pub mod executor;
 pub mod formation;
 pub mod header;
 pub mod identity;
@@ -17,7 +18,7 @@ pub mod node;
 pub mod order;
 pub mod paxos;
 pub mod replica;
-pub mod scheduler;
+
 pub mod status;
 pub mod transport;
 

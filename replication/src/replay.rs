@@ -3,10 +3,10 @@
 mod ahead;
 
 use crate::batch::{self, LocalCommand};
+use crate::executor::{Executor, Work, execute_in_order};
 use crate::header::{Content, Header};
 use crate::identity::{IdWindow, Verdict};
 use crate::order::Cycle;
-use crate::scheduler::{Executor, Scheduler, Work};
 use skink_engine::error::Fault;
 use skink_engine::log::{self, Frame, FrameKind, LogFiles};
 use skink_engine::manifest::Manifest;
@@ -93,7 +93,6 @@ impl OldLog {
         self,
         files: &LogFiles,
         progress: &mut Progress,
-        scheduler: &mut dyn Scheduler,
         executor: &dyn Executor,
         mut step: impl FnMut(u64),
     ) -> Result<u64, Fault> {
@@ -115,7 +114,7 @@ impl OldLog {
         let mut replies = Vec::new();
         ahead::run(delivered, decode, |(instance, time_ms, commands): (Instance, u64, Vec<LocalCommand>)| {
             replies.clear();
-            scheduler.run(&Work { instance, time_ms, commands: &commands }, executor, &mut replies)?;
+            execute_in_order(&Work { instance, time_ms, commands: &commands }, executor, &mut replies)?;
             executed += commands.len() as u64;
             step(commands.len() as u64);
             Ok(())

@@ -1,7 +1,7 @@
 //! A replica: one thread that orders and executes, one in the background, and the handle that others use.
 //!
 //! ```text
-//! submit(batch) --> queue --> order: propose, decide (one log write) --> deliver --> scheduler --> replies
+//! submit(batch) --> queue --> order: propose, decide (one log write) --> deliver --> execution --> replies
 //!                                                                          |
 //!                                  marker: cut --> background thread: checkpoint, compaction, images, sweeps
 //! ```

@@ -6,12 +6,13 @@
 use super::dependencies::Dependencies;
 use super::{Node, Output};
 use crate::batch::{self, LocalCommand};
+use crate::executor::{Executor, Work, execute_in_order};
 use crate::header::{BatchId, Content, Digests, Header};
 use crate::identity::Verdict;
 use crate::paxos::{Barrier, Delivered, DeliveredContent};
 use crate::replay::Progress;
 use crate::replica::BatchReply;
-use crate::scheduler::{Executor, Scheduler, Sequential, Work};
+
 use bytes::Bytes;
 use skink_engine::command::{Command, Reply};
 use skink_engine::engine::Engine;
@@ -42,7 +43,6 @@ pub(super) struct Execution {
     current: Option<Current>,
     /// The disk had no room for it.
     is_full: bool,
-    scheduler: Sequential,
     dependencies: Dependencies,
     pub(super) commands: u64,
     pub(super) batches: u64,
@@ -55,7 +55,6 @@ impl Execution {
             delivered: VecDeque::new(),
             current: None,
             is_full: false,
-            scheduler: Sequential,
             dependencies: Dependencies::default(),
             commands: 0,
             batches: 0,
@@ -199,7 +198,7 @@ impl Node {
         let executor =
             OnEngine { engine: &self.engine, max_value_len: self.engine.format().shape.max_value_len as usize };
         let work = Work { instance, time_ms, commands: &current.commands };
-        match self.execution.scheduler.run(&work, &executor, &mut current.replies) {
+        match execute_in_order(&work, &executor, &mut current.replies) {
             Err(fault) if fault.is_transient() => {
                 if !std::mem::replace(&mut self.execution.is_full, true) {
                     tracing::error!(%fault, "execution waits for room on the disk");

@@ -3,13 +3,13 @@
 use super::{BatchReply, CheckpointReply, Job, Phase, Shared};
 use crate::background::{BackgroundJob, Handle};
 use crate::batch::{self, BatchEncoder, LocalBatch, LocalCommand, Refusal};
+use crate::executor::{Executor, Work, execute_in_order};
 use crate::header::{BatchId, Content, Header};
 use crate::identity::Verdict;
 use crate::log_preparation::LogPreparation;
 use crate::node::Passes;
 use crate::order::{Decided, Order, SingleOrder};
 use crate::replay::{OldLog, Progress};
-use crate::scheduler::{Executor, Scheduler, Sequential, Work};
 use skink_engine::command::{Command, Reply};
 use skink_engine::engine::Engine;
 use skink_engine::error::Fault;
@@ -73,13 +73,12 @@ impl Core {
     fn replay_and_serve(&mut self) -> Result<(), Fault> {
         let engine = Arc::clone(&self.shared.engine);
         let executor = EngineExecutor { shared: &Arc::clone(&self.shared) };
-        let mut scheduler = Sequential;
         let (Some(old), Some(writer)) = (self.old.take(), self.order.take()) else { return Ok(()) };
         let last = old.last().unwrap_or(self.progress.instance);
         if old.len() > 0 {
             let started = Instant::now();
             let statistics = &self.shared.statistics;
-            let count = old.replay(engine.log_files(), &mut self.progress, &mut scheduler, &executor, |commands| {
+            let count = old.replay(engine.log_files(), &mut self.progress, &executor, |commands| {
                 statistics.replayed_commands.fetch_add(commands, Ordering::Relaxed);
             })?;
             tracing::info!(commands = count, ms = started.elapsed().as_millis() as u64, "replayed the log");
@@ -92,7 +91,6 @@ impl Core {
         let mut serving = Serving {
             engine,
             executor,
-            scheduler,
             order: SingleOrder::new(writer, last),
             incarnation,
             sequences: HashMap::new(),
@@ -154,7 +152,6 @@ impl CheckpointState {
 struct Serving<'c> {
     engine: Arc<Engine>,
     executor: EngineExecutor<'c>,
-    scheduler: Sequential,
     order: SingleOrder,
     incarnation: u64,
     /// Last sequence of each proxy. Given when a batch is proposed, so that a refused one leaves no gap.
@@ -316,7 +313,7 @@ impl Serving<'_> {
                 let mut replies = Vec::new();
                 if verdict == Verdict::Execute {
                     let work = Work { instance, time_ms, commands: &outstanding.commands };
-                    self.scheduler.run(&work, &self.executor, &mut replies)?;
+                    execute_in_order(&work, &self.executor, &mut replies)?;
                     let statistics = &self.core.shared.statistics;
                     statistics.batches.fetch_add(1, Ordering::Relaxed);
                     statistics.commands.fetch_add(outstanding.commands.len() as u64, Ordering::Relaxed);

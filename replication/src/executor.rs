@@ -1,4 +1,4 @@
-//! The scheduler decides which commands may execute at the same time; here: none, one after the other.
+//! Execution of a batch's commands, one after the other.
 
 use crate::batch::LocalCommand;
 use skink_engine::command::{Command, Reply};
@@ -25,41 +25,30 @@ pub trait Executor: Sync {
     fn execute(&self, command: &Command, revision: Revision, time_ms: u64) -> Result<Reply, Fault>;
 }
 
-/// Brings delivered batches to execution so that the outcome is that of executing all commands one by one (E1).
-pub trait Scheduler: Send {
-    /// Executes a batch and adds a reply for each of its commands, in their order. Those that have one were executed:
-    /// after a fault that passes, a second call goes on where the first one ended.
-    ///
-    /// # Errors
-    /// Those of the executor.
-    fn run(&mut self, work: &Work<'_>, executor: &dyn Executor, replies: &mut Vec<Reply>) -> Result<(), Fault>;
-}
-
-/// One command after the other, in the caller's thread.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Sequential;
-
-impl Scheduler for Sequential {
-    fn run(&mut self, work: &Work<'_>, executor: &dyn Executor, replies: &mut Vec<Reply>) -> Result<(), Fault> {
-        let executed = replies.len();
-        replies.reserve(work.commands.len() - executed);
-        let mut index = 0_u16;
-        for (number, local) in work.commands.iter().enumerate() {
-            if number >= executed {
-                replies.push(executor.execute(&local.command, work.instance.revision(index), work.time_ms)?);
-            }
-            // Local reads have no revision of their own: they see what the ones before them wrote.
-            if local.is_ordered && number + 1 < work.commands.len() {
-                index = index.saturating_add(1);
-            }
+/// Executes a batch in the caller's thread, one command after the other, and adds a reply for each, in their order. Those
+/// that have one were executed: after a fault that passes, a second call goes on where the first one ended.
+///
+/// # Errors
+/// Those of the executor.
+pub fn execute_in_order(work: &Work<'_>, executor: &dyn Executor, replies: &mut Vec<Reply>) -> Result<(), Fault> {
+    let executed = replies.len();
+    replies.reserve(work.commands.len() - executed);
+    let mut index = 0_u16;
+    for (number, local) in work.commands.iter().enumerate() {
+        if number >= executed {
+            replies.push(executor.execute(&local.command, work.instance.revision(index), work.time_ms)?);
         }
-        Ok(())
+        // Local reads have no revision of their own: they see what the ones before them wrote.
+        if local.is_ordered && number + 1 < work.commands.len() {
+            index = index.saturating_add(1);
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Executor, Scheduler, Sequential, Work};
+    use super::{Executor, Work, execute_in_order};
     use crate::batch::LocalCommand;
     use parking_lot::Mutex;
     use skink_engine::command::{Command, Reply};
@@ -87,7 +76,7 @@ mod tests {
         let record = Record(Mutex::default());
         let work = Work { instance: Instance::ZERO.next(), time_ms: 0, commands: &commands };
         let mut replies = Vec::new();
-        Sequential.run(&work, &record, &mut replies).unwrap();
+        execute_in_order(&work, &record, &mut replies).unwrap();
         let indexes: Vec<u16> =
             record.0.into_inner().into_iter().filter(|(_, is_read)| !is_read).map(|(index, _)| index).collect();
         assert_eq!((indexes, replies.len()), (vec![0, 1, 2], 4));

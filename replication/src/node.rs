@@ -14,14 +14,16 @@
 mod availability;
 mod batches;
 mod checkpoints;
-mod dependencies;
+mod early;
 mod execution;
 mod inbox;
 mod log;
 mod members;
 pub mod message;
 mod output;
+mod part;
 mod payloads;
+mod plan;
 mod proposals;
 mod reads;
 mod start;
@@ -60,6 +62,10 @@ use transfer::Transfers;
 
 /// Payloads up to this length go the way of control messages: one write to a socket holds them and their header.
 const SMALL_PAYLOAD: usize = 16 << 10;
+/// Batches that a server executes before heartbeats and messages get their turn.
+pub const DEFAULT_BURST: usize = 64;
+/// Batches that wait before a server executes ahead: those of some bursts are executed as soon.
+pub const DEFAULT_EARLY_LAG: usize = 4 * DEFAULT_BURST;
 /// Ticks for a payload to come by itself before it is asked for.
 const PAYLOAD_GRACE: u64 = 3;
 /// Ticks after which a batch is proposed again that is not answered.
@@ -78,6 +84,10 @@ pub struct NodeOptions {
     pub checkpoint_interval: Duration,
     /// How long a request waits for a majority.
     pub request_timeout: Duration,
+    /// Batches that are executed before messages get their turn.
+    pub burst: usize,
+    /// Delivered batches that wait for execution from which on it is worth to execute ahead what somebody waits for.
+    pub early_lag: usize,
 }
 
 impl NodeOptions {
@@ -283,7 +293,9 @@ impl Node {
         self.install_arrived()?;
         self.perform_all()?;
         self.execute_ready()?;
-        self.pass_reads();
+        self.plan_ahead();
+        self.execute_early()?;
+        self.pass_reads()?;
         self.compare_digests()
     }
 
@@ -449,6 +461,7 @@ impl Node {
         if self.payloads.insert(id, bytes) {
             self.store_payload(id)?;
         }
+        self.is_stirred |= self.is_demanded(&id);
         Ok(())
     }
 

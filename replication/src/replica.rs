@@ -88,6 +88,10 @@ pub struct Statistics {
     pub parked_reads: AtomicU64,
     /// Reads that were answered while this replica had old commands to execute, none of them on their keys.
     pub early_reads: AtomicU64,
+    /// Batches of this replica's clients that wait for old commands.
+    pub parked_batches: AtomicU64,
+    /// Commands that were executed before older ones.
+    pub early_commands: AtomicU64,
     /// Checkpoints.
     pub checkpoints: AtomicU64,
     /// Commands to replay, and those that were.

@@ -77,6 +77,8 @@ fn sections(server: &ServerContext) -> Vec<(&'static str, Fields)> {
                 ("log_writes", count(&statistics.cycles)),
                 ("parked_reads", count(&statistics.parked_reads)),
                 ("early_reads", count(&statistics.early_reads)),
+                ("parked_batches", count(&statistics.parked_batches)),
+                ("early_commands", count(&statistics.early_commands)),
                 ("checkpoints", count(&statistics.checkpoints)),
             ],
         ),

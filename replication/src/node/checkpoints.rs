@@ -143,6 +143,9 @@ impl Node {
         if state.wanted.is_empty() || state.is_under_way() || !state.markers.is_empty() || self.refusal().is_some() {
             return;
         }
+        if !self.execution.is_in_order() {
+            return;
+        }
         let time_ms = self.engine.environment().clock.now_ms();
         let (content, payload) = (Content::CheckpointMarker, Bytes::new());
         let batch = LocalBatch { proxy: 0, time_ms, commands: Vec::new(), content, payload };
@@ -155,6 +158,12 @@ impl Node {
     /// A marker is executed: the cut.
     pub(super) fn marker_passed(&mut self, instance: Instance, marker: &BatchId) {
         let replies = self.checkpoints.markers.remove(marker).unwrap_or_default();
+        if !self.execution.is_in_order() {
+            // R3: what was executed ahead is not part of the state here. The next marker is as good.
+            tracing::info!(%instance, "no checkpoint here: the replica is catching up");
+            self.checkpoints.wanted.extend(replies);
+            return;
+        }
         if instance >= self.configuration().start() {
             return self.cut(instance, replies);
         }
@@ -194,7 +203,7 @@ impl Node {
     pub fn last_cut(&mut self) -> Option<skink_engine::engine::Cut> {
         let instance = self.executed();
         let is_here = instance >= self.configuration().start();
-        let is_needed = is_here && instance > self.checkpoints.last && !self.execution.is_within_a_batch();
+        let is_needed = is_here && instance > self.checkpoints.last && self.execution.is_in_order();
         is_needed.then(|| self.cut_here(instance))
     }
 

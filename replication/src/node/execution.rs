@@ -3,7 +3,10 @@
 //! A batch whose payload is missing, or for which the disk has no room, holds up what is behind it. What is left of a
 //! batch that met a full disk goes on where it stopped: a command is executed wholly or not at all.
 
-use super::dependencies::Dependencies;
+use super::early::Early;
+use super::part::{Loaded, Part};
+use super::plan::Plan;
+use super::reads::Ready;
 use super::{Node, Output};
 use crate::batch::{self, LocalCommand};
 use crate::executor::{Executor, Work, execute_in_order};
@@ -23,8 +26,6 @@ use skink_engine::position::{Instance, LogPosition, Revision};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Batches that are executed before heartbeats and messages get their turn.
-const MAX_BURST: usize = 64;
 /// Decided batches that wait for execution before this node takes part in no more.
 const MAX_DELIVERED: usize = 1 << 16;
 
@@ -38,12 +39,13 @@ struct Current {
 /// Where execution stands.
 pub(super) struct Execution {
     pub(super) progress: Progress,
-    delivered: VecDeque<Delivered>,
+    pub(super) delivered: VecDeque<Delivered>,
     /// The first delivered one, if it was begun.
     current: Option<Current>,
     /// The disk had no room for it.
     is_full: bool,
-    dependencies: Dependencies,
+    pub(super) plan: Plan,
+    pub(super) early: Early,
     pub(super) commands: u64,
     pub(super) batches: u64,
 }
@@ -55,7 +57,8 @@ impl Execution {
             delivered: VecDeque::new(),
             current: None,
             is_full: false,
-            dependencies: Dependencies::default(),
+            plan: Plan::default(),
+            early: Early::default(),
             commands: 0,
             batches: 0,
         }
@@ -93,6 +96,9 @@ impl Execution {
     pub(super) fn install(&mut self, progress: Progress) {
         assert!(self.current.is_none(), "E3: no batch is executed half");
         self.delivered.retain(|delivered| delivered.instance > progress.instance);
+        // What was executed ahead is not in that state, unless the state is as new.
+        self.plan.clear();
+        self.early.clear();
         self.progress = progress;
     }
 
@@ -102,27 +108,13 @@ impl Execution {
     }
 
     /// The instance up to which headers are here, one after the other, from what was executed.
-    fn covered(&self) -> Instance {
+    pub(super) fn covered(&self) -> Instance {
         if self.goes_on() { self.delivered() } else { self.progress.instance }
     }
 
-    /// Enters what was delivered into the dependencies.
-    fn enter_delivered(&mut self) {
-        let Some(first) = self.delivered.front().map(|first| first.instance) else { return };
-        let is_entered = (self.dependencies.entered().get() + 1).saturating_sub(first.get());
-        for delivered in self.delivered.iter().skip(usize::try_from(is_entered).unwrap_or(usize::MAX)) {
-            self.dependencies.enter(delivered.instance, digests(delivered));
-        }
-    }
-}
-
-fn digests(delivered: &Delivered) -> Option<&Digests> {
-    match &delivered.content {
-        DeliveredContent::Header { header, .. } => match &header.content {
-            Content::Commands { digests, .. } => Some(digests),
-            Content::CheckpointMarker => None,
-        },
-        DeliveredContent::Barrier(_) | DeliveredContent::StopSign(_) => None,
+    /// Whether the state is that of what is executed in order: nothing was executed ahead, or in part.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.current.is_none() && self.plan.last_early() <= self.progress.instance
     }
 }
 
@@ -130,6 +122,11 @@ fn digests(delivered: &Delivered) -> Option<&Digests> {
 struct OnEngine<'e> {
     engine: &'e Engine,
     max_value_len: usize,
+}
+
+/// Executes on a node's engine.
+pub(super) fn on_engine(engine: &Engine) -> impl Executor {
+    OnEngine { engine, max_value_len: engine.format().shape.max_value_len as usize }
 }
 
 impl Executor for OnEngine<'_> {
@@ -143,7 +140,7 @@ impl Node {
     pub(super) fn execute_ready(&mut self) -> Result<(), Fault> {
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
-        for _ in 0..MAX_BURST {
+        for _ in 0..self.options.burst {
             // What a replica that was added gets may come before the state that it goes on from.
             let Some(next) = self.execution.delivered.front().filter(|_| self.execution.goes_on()) else { break };
             let instance = next.instance;
@@ -189,16 +186,86 @@ impl Node {
             self.marker_passed(instance, &header.id);
             return Ok(true);
         }
+        let time_ms = self.execution.progress.time_ms.max(header.time_ms);
+        if self
+            .execution
+            .plan
+            .get(instance)
+            .and_then(|planned| planned.part.as_ref())
+            .is_some_and(|part| part.is_begun())
+        {
+            return self.execute_rest(instance, header, payload, reader);
+        }
         if self.execution.current.is_none() {
             let Some(current) = self.begin_batch(header, payload, reader)? else { return Ok(false) };
             self.execution.current = Some(current);
         }
         let Some(current) = &mut self.execution.current else { return Ok(false) };
-        let time_ms = self.execution.progress.time_ms.max(header.time_ms);
-        let executor =
-            OnEngine { engine: &self.engine, max_value_len: self.engine.format().shape.max_value_len as usize };
         let work = Work { instance, time_ms, commands: &current.commands };
-        match execute_in_order(&work, &executor, &mut current.replies) {
+        let result = execute_in_order(&work, &on_engine(&self.engine), &mut current.replies);
+        if !self.has_room(result)? {
+            return Ok(false);
+        }
+        if let Some(Current { commands, replies, reply }) = self.execution.current.take() {
+            self.batch_executed(instance, header, commands.len(), reply.map(|reply| (reply, replies)));
+        }
+        Ok(true)
+    }
+
+    /// Executes what is left of a batch that was executed ahead in part.
+    fn execute_rest(
+        &mut self,
+        instance: Instance,
+        header: &Header,
+        payload: Option<LogPosition>,
+        reader: &mut BodyReader<'_>,
+    ) -> Result<bool, Fault> {
+        let planned = self.execution.plan.get_mut(instance);
+        let Some((mut part, time_ms)) = planned.and_then(|it| Some((it.part.take()?, it.time_ms))) else {
+            return Ok(false);
+        };
+        let result = self.execute_part(&mut part, instance, time_ms, header, payload, reader);
+        let is_over = matches!(result, Ok(true));
+        if is_over {
+            let own = self.batches.take(&header.id).and_then(|own| own.reply);
+            let answer = own.and_then(|reply| Some((reply, part.take_replies()?)));
+            self.batch_executed(instance, header, part.len(), answer);
+        } else if let Some(planned) = self.execution.plan.get_mut(instance) {
+            planned.part = Some(part);
+        }
+        result
+    }
+
+    fn execute_part(
+        &mut self,
+        part: &mut Part,
+        instance: Instance,
+        time_ms: u64,
+        header: &Header,
+        payload: Option<LogPosition>,
+        reader: &mut BodyReader<'_>,
+    ) -> Result<bool, Fault> {
+        if part.is_whole() {
+            return Ok(true);
+        }
+        if part.loaded.is_none() {
+            let own = self.batches.get(&header.id).map(|own| own.commands.clone());
+            let is_own = own.is_some();
+            let commands = match own {
+                Some(commands) => Some(commands),
+                None => self.read_commands(header, payload, reader)?,
+            };
+            let Some(commands) = commands else { return Ok(false) };
+            part.load(Loaded::new(commands, |key| self.engine.hash(key)), is_own);
+        }
+        let work = Work { instance, time_ms, commands: &[] };
+        let result = part.execute_rest(&work, &on_engine(&self.engine));
+        self.has_room(result)
+    }
+
+    /// Whether the disk had room for something that was executed.
+    fn has_room(&mut self, result: Result<(), Fault>) -> Result<bool, Fault> {
+        match result {
             Err(fault) if fault.is_transient() => {
                 if !std::mem::replace(&mut self.execution.is_full, true) {
                     tracing::error!(%fault, "execution waits for room on the disk");
@@ -210,16 +277,24 @@ impl Node {
         if std::mem::take(&mut self.execution.is_full) {
             tracing::info!("there is room on the disk again");
         }
+        Ok(true)
+    }
+
+    /// All of a batch is executed, and all before it.
+    fn batch_executed(
+        &mut self,
+        instance: Instance,
+        header: &Header,
+        commands: usize,
+        answer: Option<(BatchReply, Vec<Reply>)>,
+    ) {
         self.execution.progress.deliver(instance, header);
         self.payloads.forget(&header.id);
-        if let Some(Current { commands, replies, reply }) = self.execution.current.take() {
-            self.execution.batches += 1;
-            self.execution.commands += commands.len() as u64;
-            if let Some(reply) = reply {
-                self.outputs.push(Output::Answer(reply, Ok(replies)));
-            }
+        self.execution.batches += 1;
+        self.execution.commands += commands as u64;
+        if let Some((reply, replies)) = answer {
+            self.outputs.push(Output::Answer(reply, Ok(replies)));
         }
-        Ok(true)
     }
 
     /// The commands of a batch; `None` if its payload isn't here yet.
@@ -232,6 +307,17 @@ impl Node {
         if let Some(own) = self.batches.take(&header.id) {
             return Ok(Some(Current { commands: own.commands, replies: Vec::new(), reply: own.reply }));
         }
+        let commands = self.read_commands(header, payload, reader)?;
+        Ok(commands.map(|commands| Current { commands, replies: Vec::new(), reply: None }))
+    }
+
+    /// The commands in a batch's payload; `None` if it isn't here yet.
+    pub(super) fn read_commands(
+        &self,
+        header: &Header,
+        payload: Option<LogPosition>,
+        reader: &mut BodyReader<'_>,
+    ) -> Result<Option<Vec<LocalCommand>>, Fault> {
         let position = payload.or_else(|| self.protocol.payload(&header.id));
         let bytes = match (self.payloads.get(&header.id), position) {
             (Some(bytes), _) => bytes.clone(),
@@ -250,8 +336,7 @@ impl Node {
             return Err(damaged("a payload is not the one that its header speaks of".into()));
         }
         let commands = batch::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let commands = commands.into_iter().map(|command| LocalCommand { command, is_ordered: true }).collect();
-        Ok(Some(Current { commands, replies: Vec::new(), reply: None }))
+        Ok(Some(commands.into_iter().map(|command| LocalCommand { command, is_ordered: true }).collect()))
     }
 
     /// Where a replica comes back without its disk, everything before is without it.
@@ -260,15 +345,71 @@ impl Node {
         if is_own { self.count_start() } else { Ok(()) }
     }
 
-    /// Lets reads go on that wait for nothing any more.
-    pub(super) fn pass_reads(&mut self) {
-        let (executed, covered) = (self.execution.progress.instance, self.execution.covered());
-        if self.reads.highest_index(covered).is_some_and(|index| index > executed) {
-            self.execution.enter_delivered();
+    /// Lets reads go on that wait for nothing any more, once what they wait for was executed ahead, if it can be.
+    pub(super) fn pass_reads(&mut self) -> Result<(), Fault> {
+        let engine = Arc::clone(&self.engine);
+        let mut reader = BodyReader::new(engine.log_files());
+        let executed = self.execution.progress.instance;
+        let covered = self.execution.plan.entered().filter(|_| self.execution.goes_on());
+        let mut reads = std::mem::take(&mut self.reads);
+        let mut result = Ok(());
+        let mut ready = |touches: &Digests, index: Instance| match self.ready(touches, index, &mut reader) {
+            Ok(ready) => ready,
+            Err(fault) => {
+                result = Err(fault);
+                Ready::At(index)
+            }
+        };
+        let passing = reads.pass(executed, covered.unwrap_or(executed), &mut ready);
+        self.reads = reads;
+        self.outputs.extend(passing.into_iter().map(|(tell, passes)| Output::Pass(tell, passes, Ok(()))));
+        result
+    }
+
+    /// Whether a read may be answered that must see what is decided up to an instance, once what it waits for was executed
+    /// ahead, if it can be.
+    fn ready(&mut self, touches: &Digests, index: Instance, reader: &mut BodyReader<'_>) -> Result<Ready, Fault> {
+        let executed = self.execution.progress.instance;
+        let is_single = matches!(touches, Digests::Keys(keys) if keys.len() <= 1);
+        // What was executed ahead may be seen only with all that is before it (R1).
+        let upto = if is_single { index } else { index.max(self.execution.plan.last_early()) };
+        if upto <= executed {
+            return Ok(Ready::Now);
         }
-        for (tell, passes) in self.reads.pass(executed, covered, &self.execution.dependencies) {
-            self.outputs.push(Output::Pass(tell, passes, Ok(())));
+        if self.execution.plan.ready_at(touches, upto).is_some() {
+            self.demand(touches, upto, reader)?;
         }
-        self.execution.dependencies.release(executed);
+        let ready = self.execution.plan.ready_at(touches, upto).map_or(Ready::Now, Ready::At);
+        self.execution.early.reads += u64::from(ready == Ready::Now);
+        Ok(ready)
+    }
+
+    /// Whether so much is to be executed that it is worth to execute ahead what somebody waits for.
+    pub(super) fn is_behind(&self) -> bool {
+        self.execution.delivered.len() >= self.options.early_lag
+    }
+
+    /// Whether the state is that of what is executed: nothing was executed ahead of order, or in part.
+    pub fn is_in_order(&self) -> bool {
+        self.execution.is_in_order()
+    }
+
+    /// The last instance of which something was executed ahead of order; what is below what is executed is over.
+    pub fn last_early(&self) -> Instance {
+        self.execution.plan.last_early()
+    }
+
+    /// Enters what was delivered into the plan, if somebody here waits for what is behind other batches.
+    pub(super) fn plan_ahead(&mut self) {
+        self.execution.plan.release(self.execution.progress.instance);
+        if self.execution.plan.entered().is_none() {
+            self.execution.early.clear();
+        }
+        let executed = self.execution.progress.instance;
+        let is_read = self.reads.highest_index(self.execution.covered()).is_some_and(|index| index > executed);
+        let is_behind = self.is_behind() && self.batches.len() > 0;
+        if is_read || is_behind || self.execution.plan.entered().is_some() {
+            self.enter_delivered();
+        }
     }
 }

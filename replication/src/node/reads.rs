@@ -10,12 +10,25 @@
 //! order they arrived. A later read still sees no older state: its index is not below what was decided when it came,
 //! and what an earlier one saw had been.
 
-use super::dependencies::Dependencies;
 use super::output::{Passes, Question, TellReads};
+use crate::header::Digests;
 use crate::paxos::ReadId;
 use skink_engine::position::Instance;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
+
+/// Whether a read may be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// It waits for nothing.
+    Now,
+    /// When everything is executed up to here, or what it waits for was before.
+    At(Instance),
+}
+
+/// Parked reads of which each cycle looks anew whether what they wait for was executed ahead.
+const MAX_TRIES: usize = 64;
 
 /// Questions that share an index.
 struct Group {
@@ -30,6 +43,9 @@ struct Parked {
     tell: TellReads,
     /// Which of its question.
     number: usize,
+    touches: Digests,
+    /// What it must see.
+    index: Instance,
     arrived: u64,
 }
 
@@ -47,7 +63,8 @@ pub(super) struct WaitingReads {
     /// By the instance that must be executed, and the order in which they came here.
     parked: BTreeMap<(Instance, u64), Parked>,
     last_parked: u64,
-    early: u64,
+    /// The last parked one that was looked at.
+    tried: Option<(Instance, u64)>,
     last_id: u64,
 }
 
@@ -102,17 +119,23 @@ impl WaitingReads {
     }
 
     /// The reads that may be answered now: up to `delivered`, headers are here and entered, up to `executed` they are
-    /// executed.
+    /// executed. `ready` tells of a read, by what it touches and its index, whether it waits.
     pub(super) fn pass(
         &mut self,
         executed: Instance,
         delivered: Instance,
-        dependencies: &Dependencies,
+        ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
     ) -> Vec<(TellReads, Passes)> {
         let mut passing = Vec::new();
         while self.parked.first_key_value().is_some_and(|((instance, _), _)| *instance <= executed) {
-            passing.extend(self.parked.pop_first().map(|(_, parked)| parked.alone()));
+            let Some((_, parked)) = self.parked.pop_first() else { break };
+            // Something behind it may have been executed ahead meanwhile.
+            match ready(&parked.touches, parked.index) {
+                Ready::Now => passing.push(parked.alone()),
+                Ready::At(instance) => self.park(instance.max(executed.next()), parked),
+            }
         }
+        self.try_parked(&mut passing, ready);
         let is_here = |group: &mut Group| group.index.is_some_and(|index| index <= delivered.max(executed));
         let mut waiting = std::mem::take(&mut self.groups);
         waiting.retain_mut(|group| {
@@ -121,11 +144,7 @@ impl WaitingReads {
             }
             let index = group.index.unwrap_or(delivered);
             for question in std::mem::take(&mut group.questions) {
-                if index <= executed {
-                    passing.push((question.tell, Passes::Rest));
-                } else {
-                    passing.push(self.split(question, index, executed, group.arrived, dependencies));
-                }
+                passing.push(self.split(question, index, group.arrived, ready));
             }
             false
         });
@@ -133,34 +152,54 @@ impl WaitingReads {
         passing
     }
 
+    /// Looks at some of those that are parked, each cycle at the next ones.
+    fn try_parked(
+        &mut self,
+        passing: &mut Vec<(TellReads, Passes)>,
+        ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
+    ) {
+        let from = self.tried.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let keys: Vec<_> = self.parked.range((from, Bound::Unbounded)).map(|(key, _)| *key).take(MAX_TRIES).collect();
+        for key in &keys {
+            let is_ready = self.parked.get(key).is_some_and(|it| ready(&it.touches, it.index) == Ready::Now);
+            if is_ready {
+                passing.extend(self.parked.remove(key).map(Parked::alone));
+            }
+        }
+        self.tried = keys.last().copied().filter(|_| keys.len() == MAX_TRIES);
+    }
+
+    fn park(&mut self, instance: Instance, parked: Parked) {
+        self.last_parked += 1;
+        self.parked.insert((instance, self.last_parked), parked);
+    }
+
     /// Lets the reads of a question pass that wait for nothing, and parks the others.
     fn split(
         &mut self,
         question: Question,
         index: Instance,
-        executed: Instance,
         arrived: u64,
-        dependencies: &Dependencies,
+        ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
     ) -> (TellReads, Passes) {
         let Question { touches, tell } = question;
+        let count = touches.len();
         let mut passing = Vec::new();
-        for (number, touches) in touches.iter().enumerate() {
-            let ready_at = dependencies.ready_at(touches, index);
-            if ready_at <= executed {
-                passing.push(number);
-                self.early += 1;
-                continue;
+        for (number, touches) in touches.into_iter().enumerate() {
+            match ready(&touches, index) {
+                Ready::Now => passing.push(number),
+                Ready::At(instance) => {
+                    self.park(instance, Parked { tell: Arc::clone(&tell), number, touches, index, arrived });
+                }
             }
-            self.last_parked += 1;
-            self.parked.insert((ready_at, self.last_parked), Parked { tell: Arc::clone(&tell), number, arrived });
         }
-        let passes = if passing.len() == touches.len() { Passes::Rest } else { Passes::Some(passing) };
+        let passes = if passing.len() == count { Passes::Rest } else { Passes::Some(passing) };
         (tell, passes)
     }
 
-    /// How many wait for old commands now, and how many did not have to wait for those that were there.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        (self.parked.len() as u64, self.early)
+    /// How many wait for old commands now.
+    pub(super) fn parked(&self) -> u64 {
+        self.parked.len() as u64
     }
 
     /// Those who have waited so long for an index.
@@ -197,37 +236,35 @@ impl WaitingReads {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dependencies, Instance, Passes, Question, WaitingReads};
-    use crate::header::{Digests, KeyDigest};
+    use super::{Instance, Passes, Question, Ready, WaitingReads};
+    use crate::header::Digests;
+    use crate::node::plan::tests::{Planning, at, key};
     use parking_lot::Mutex;
-    use skink_engine::command::Access;
     use std::sync::Arc;
-
-    fn key(digest: u32, access: Access) -> Digests {
-        Digests::Keys(vec![KeyDigest { digest, access }])
-    }
-
-    fn at(number: u64) -> Instance {
-        Instance::new(number).unwrap()
-    }
 
     /// Reads that wait, and what was told of them: the question, and which of its reads.
     #[derive(Default)]
     struct Asked {
         reads: WaitingReads,
-        dependencies: Dependencies,
+        planning: Planning,
         told: Arc<Mutex<Vec<(u32, Passes)>>>,
     }
 
     impl Asked {
         fn ask(&mut self, question: u32, digests: &[u32]) {
             let told = Arc::clone(&self.told);
-            let touches = digests.iter().map(|digest| key(*digest, Access::Read)).collect();
+            let touches = digests.iter().map(|digest| key(*digest)).collect();
             self.reads.add(Question { touches, tell: Arc::new(move |which, _| told.lock().push((question, which))) });
         }
 
         fn pass(&mut self, executed: u64, delivered: u64) -> Vec<(u32, Passes)> {
-            for (tell, which) in self.reads.pass(at(executed), at(delivered), &self.dependencies) {
+            self.planning.plan.release(at(executed));
+            let plan = &self.planning.plan;
+            let mut ready = |touches: &Digests, index: Instance| match plan.ready_at(touches, index) {
+                Some(instance) if index > at(executed) => Ready::At(instance),
+                _ => Ready::Now,
+            };
+            for (tell, which) in self.reads.pass(at(executed), at(delivered), &mut ready) {
                 tell(which, Ok(()));
             }
             std::mem::take(&mut *self.told.lock())
@@ -260,9 +297,9 @@ mod tests {
     #[test]
     fn each_read_waits_for_the_old_commands_on_its_own_key() {
         let mut asked = Asked::default();
-        asked.dependencies.enter(at(4), Some(&key(1, Access::Write)));
-        asked.dependencies.enter(at(6), Some(&key(2, Access::Write)));
-        asked.dependencies.enter(at(8), None);
+        for digest in [90, 91, 92, 1, 93, 2, 94, 95] {
+            asked.planning.batch(key(digest));
+        }
         asked.ask(1, &[1, 7, 2]);
         asked.ask(2, &[7, 8]);
         asked.ask(3, &[2]);
@@ -273,15 +310,33 @@ mod tests {
         assert_eq!(asked.pass(2, 8), [(1, some(&[1])), (2, Passes::Rest), (3, some(&[]))]);
         assert!(asked.reads.forget_indexes().is_empty(), "who leads does not matter any more");
         assert!(asked.pass(3, 8).is_empty());
-        assert_eq!((asked.pass(4, 8), asked.reads.counts()), (vec![(1, some(&[0]))], (2, 3)));
+        assert_eq!((asked.pass(4, 8), asked.reads.parked()), (vec![(1, some(&[0]))], 2));
         assert_eq!(asked.pass(6, 8), [(1, some(&[2])), (3, some(&[0]))], "in the order in which they came");
-        assert_eq!(asked.reads.counts(), (0, 3));
+        assert_eq!(asked.reads.parked(), 0);
+    }
+
+    #[test]
+    fn a_parked_read_passes_when_what_it_waits_for_was_executed_ahead() {
+        let mut asked = Asked::default();
+        for digest in [90, 91, 1, 1] {
+            asked.planning.batch(key(digest));
+        }
+        asked.ask(1, &[1]);
+        let read = asked.reads.close_group(0).unwrap();
+        asked.reads.set_index(read, at(4));
+        assert_eq!(asked.pass(1, 4), [(1, Passes::Some(Vec::new()))]);
+        asked.planning.settle(3, 1);
+        assert!(asked.pass(1, 4).is_empty());
+        asked.planning.settle(4, 1);
+        assert_eq!(asked.pass(1, 4), [(1, Passes::Some(vec![0]))]);
     }
 
     #[test]
     fn those_who_wait_too_long_are_let_go() {
         let mut asked = Asked::default();
-        asked.dependencies.enter(at(4), Some(&key(1, Access::Write)));
+        for digest in [90, 91, 92, 1] {
+            asked.planning.batch(key(digest));
+        }
         asked.ask(1, &[1]);
         let read = asked.reads.close_group(0).unwrap();
         asked.reads.set_index(read, at(4));

@@ -76,6 +76,19 @@ impl PeerStatuses {
     }
 }
 
+/// What a replica that has old commands to execute does out of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlyCounts {
+    /// Reads that wait now for old commands on their keys.
+    pub parked_reads: u64,
+    /// Batches of its own clients that wait now for old commands.
+    pub parked_batches: u64,
+    /// Reads, since the start, that were answered while there were old commands that they did not have to wait for.
+    pub reads: u64,
+    /// Commands, since the start, that were executed before older ones.
+    pub commands: u64,
+}
+
 impl Node {
     pub(super) fn tick_status(&mut self) {
         self.watch_full_leader();
@@ -181,10 +194,15 @@ impl Node {
         (self.execution.commands, self.execution.batches, self.log.writes_done())
     }
 
-    /// Reads that wait now for old commands on their keys; and those, since the start, that were answered while there
-    /// were old commands, none of them on their keys.
-    pub fn read_counts(&self) -> (u64, u64) {
-        self.reads.counts()
+    /// What is executed and answered out of order, as somebody waits for it.
+    pub fn early_counts(&self) -> EarlyCounts {
+        let early = &self.execution.early;
+        EarlyCounts {
+            parked_reads: self.reads.parked(),
+            parked_batches: early.waiting() as u64,
+            reads: early.reads,
+            commands: early.commands,
+        }
     }
 
     /// Start of the log file that will be needed next.

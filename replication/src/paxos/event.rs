@@ -8,7 +8,7 @@ use super::message::{Envelope, Heartbeat, Request};
 use super::read_index::ReadId;
 use super::recovery::CheckpointFacts;
 use super::sessions::SessionNumber;
-use crate::header::{BatchId, Header};
+use crate::header::{BatchId, Content, Header};
 use skink_engine::position::{Instance, LogPosition};
 use std::sync::Arc;
 
@@ -130,6 +130,19 @@ pub struct Delivered {
 }
 
 impl Delivered {
+    /// The batch's identity, if it is one.
+    pub fn batch(&self) -> Option<BatchId> {
+        match &self.content {
+            DeliveredContent::Header { header, .. } => Some(header.id),
+            DeliveredContent::Barrier(_) | DeliveredContent::StopSign(_) => None,
+        }
+    }
+
+    /// Whether it is a checkpoint's marker.
+    pub fn is_marker(&self) -> bool {
+        matches!(&self.content, DeliveredContent::Header { header, .. } if header.content == Content::CheckpointMarker)
+    }
+
     /// The payload that it needs, if that isn't here.
     pub(super) fn lacks_payload(&self) -> Option<BatchId> {
         match &self.content {

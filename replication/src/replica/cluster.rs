@@ -14,7 +14,7 @@ use super::{Job, Phase, Shared};
 use crate::background::{BackgroundJob, Handle};
 use crate::batch::Refusal;
 use crate::log_preparation::LogPreparation;
-use crate::node::{Channel as NodeChannel, Node, NodeOptions, Output};
+use crate::node::{Channel as NodeChannel, DEFAULT_BURST, DEFAULT_EARLY_LAG, Node, NodeOptions, Output};
 use crate::paxos::{self, ReplicaId, SessionNumber, Ticks};
 use crate::transport::{self, Agreement, Channel, Sent, Transport, TransportEvent};
 use skink_engine::error::Fault;
@@ -46,6 +46,8 @@ pub(super) fn node_options(shared: &Shared) -> NodeOptions {
         checkpoint_log_bytes: options.checkpoint_log_bytes,
         checkpoint_interval: options.checkpoint_interval,
         request_timeout: options.cluster.as_ref().map_or(STOP_PATIENCE, |cluster| cluster.request_timeout),
+        burst: DEFAULT_BURST,
+        early_lag: DEFAULT_EARLY_LAG,
     }
 }
 
@@ -335,9 +337,11 @@ impl Runner {
         statistics.commands.store(commands, Ordering::Relaxed);
         statistics.batches.store(batches, Ordering::Relaxed);
         statistics.cycles.store(writes, Ordering::Relaxed);
-        let (parked, early) = self.node.read_counts();
-        statistics.parked_reads.store(parked, Ordering::Relaxed);
-        statistics.early_reads.store(early, Ordering::Relaxed);
+        let early = self.node.early_counts();
+        statistics.parked_reads.store(early.parked_reads, Ordering::Relaxed);
+        statistics.parked_batches.store(early.parked_batches, Ordering::Relaxed);
+        statistics.early_reads.store(early.reads, Ordering::Relaxed);
+        statistics.early_commands.store(early.commands, Ordering::Relaxed);
         shared.is_stalled.store(self.node.is_full(), Ordering::Relaxed);
     }
 

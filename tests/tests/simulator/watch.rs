@@ -85,8 +85,8 @@ impl World {
         e3::check_forward(at, process.executed, executed)?;
         let has_moved = executed > process.executed;
         process.executed = executed;
-        // In the middle of a batch, a state is at no instance.
-        if process.node.is_full() || !has_moved {
+        // In the middle of a batch, or with something executed ahead, a state is at no instance.
+        if process.node.is_full() || !has_moved || !process.node.is_in_order() {
             return Ok(Ok(()));
         }
         let digests = process.engine.segment_cuts().iter().map(|cut| cut.totals.digest).collect();
@@ -96,7 +96,8 @@ impl World {
 
     fn look_at_every_key(&mut self, at: usize) -> Result<Result<(), Fault>, String> {
         let Some(process) = &self.machines[at].process else { return Ok(Ok(())) };
-        if process.node.is_full() {
+        // What was executed ahead of order is that of no instance.
+        if process.node.is_full() || !process.node.is_in_order() {
             return Ok(Ok(()));
         }
         match s2::check(at, &process.engine, process.node.executed(), &self.reference) {
@@ -110,7 +111,7 @@ impl World {
         let Some(process) = &self.machines[at].process else { return Ok(Ok(())) };
         let executed = process.node.executed();
         let log = &self.machines[at].log;
-        let decided = log.decided.max(executed);
+        let decided = log.decided.max(executed).max(process.node.last_early());
         let mut reader = BodyReader::new(process.engine.log_files());
         let mut instance = self.machines[at].verified;
         while instance < decided {

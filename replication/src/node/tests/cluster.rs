@@ -62,6 +62,8 @@ fn options() -> NodeOptions {
         checkpoint_log_bytes: 64 << 10,
         checkpoint_interval: Duration::from_secs(5),
         request_timeout: Duration::from_secs(10),
+        burst: 8,
+        early_lag: 20,
     }
 }
 

@@ -12,12 +12,13 @@ pub fn check_told(number: u64, batch: &Batch) -> Result<(), String> {
     Ok(())
 }
 
-/// It is answered with replies, at a replica whose state came as a whole up to an instance, and that has executed up to another.
-pub fn check_executed(instance: Instance, came_with: Instance, executed: Instance) -> Result<(), String> {
-    if came_with < instance && instance <= executed {
+/// It is answered with replies, at a replica whose state came as a whole up to an instance, and that has
+/// executed something up to another.
+pub fn check_executed(instance: Instance, came_with: Instance, last: Instance) -> Result<(), String> {
+    if came_with < instance && instance <= last {
         return Ok(());
     }
-    Err(format!("E3: {instance} is answered by who executed what is after {came_with} up to {executed}"))
+    Err(format!("E3: {instance} is answered by who executed what is after {came_with} up to {last}"))
 }
 
 /// A replica goes on.

@@ -2,7 +2,9 @@
 
 use super::cluster::Cluster;
 use crate::header::Digests;
-use crate::node::Passes;
+use crate::node::{Passes, Question};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Replica 3 is away while these keys are written, each in a batch of its own; then it is back.
 fn missed(cluster: &mut Cluster, keys: &[String]) {
@@ -55,4 +57,34 @@ fn a_write_is_answered_before_old_ones_that_are_not_on_its_key() {
     cluster.has(3, &["new".into()]);
     cluster.check_equal(&[1, 2, 3]);
     assert_eq!(cluster.node(3).early_counts().parked_batches, 0);
+}
+
+/// Whoever sees a write sees all that was acknowledged before it was sent, also where it was executed ahead.
+#[test]
+fn a_read_of_much_sees_all_that_is_before_what_it_sees() {
+    let mut cluster = Cluster::new(3);
+    let keys = busy(3000);
+    missed(&mut cluster, &keys);
+    cluster.until("it takes part", |cluster| cluster.node(3).status().leader.is_some());
+    let engine = Arc::clone(&cluster.node(3).engine);
+    let is_there = move |key: &str| engine.read(key.as_bytes(), 0, |stored| stored.is_some()).unwrap();
+    let seen: Arc<Mutex<Option<(bool, bool)>>> = Arc::default();
+    let seen_when_told = Arc::clone(&seen);
+    let tell = Arc::new(move |passes, _| {
+        if passes != Passes::Some(Vec::new()) {
+            *seen_when_told.lock() = Some((is_there("later"), is_there("earlier/199")));
+        }
+    });
+    cluster.node(3).when_current(Question { touches: vec![Digests::Everything], tell });
+    // It gets its index.
+    cluster.run(3);
+    // One after the other: each is sent when the one before is acknowledged.
+    let earlier: Vec<_> = (0..200).map(|number| cluster.write(1, &format!("earlier/{number}"))).collect();
+    cluster.until("the first are acknowledged", |_| earlier.iter().all(|answer| answer.lock().is_some()));
+    assert!(seen.lock().is_none(), "there is something left to execute");
+    let later = cluster.write(3, "later");
+    cluster.until("the read is answered", |_| later.lock().is_some() && seen.lock().is_some());
+    assert!(cluster.node(3).early_counts().commands > 0);
+    let seen = *seen.lock();
+    assert_ne!(seen, Some((true, false)));
 }

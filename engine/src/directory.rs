@@ -24,8 +24,19 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SKINKDIR";
 const FOLDERS: [&str; 5] = ["catalog", "segments", "images", "checkpoints", "log"];
-const OTHERS: [&str; 9] =
-    ["FORMAT", "FORMAT.new", label::NAME, "LABEL.new", "LOCK", "images.old", "incoming", "incoming.old", "lost+found"];
+const OTHERS: [&str; 10] = [
+    "FORMAT",
+    "FORMAT.new",
+    label::NAME,
+    "LABEL.new",
+    "LOCK",
+    "images.old",
+    "incoming",
+    "incoming.old",
+    "lost+found",
+    SEGMENTS_OLD,
+];
+const SEGMENTS_OLD: &str = "segments.old";
 
 /// How far a data directory was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,13 +273,13 @@ impl Directory {
         disk.rename(&folder, &old).map_err(Fault::io("renaming", &folder))
     }
 
-    /// Removes what an open put aside: images, and what was received in vain. For a thread in the background, as it may
+    /// Removes what an open put aside: images, segments of before the checkpoint, and what was received in vain. For a thread in the background, as it may
     /// be much.
     ///
     /// # Errors
     /// Faults of the disk.
     pub fn remove_put_aside(&self, environment: &Environment) -> Result<(), Fault> {
-        for name in ["images.old", "incoming.old"] {
+        for name in ["images.old", "incoming.old", SEGMENTS_OLD] {
             files::remove_folder(environment.disk.as_ref(), &self.root.join(name))?;
         }
         Ok(())
@@ -287,6 +298,11 @@ impl Directory {
     /// Folder of the segment files.
     pub fn segments(&self) -> PathBuf {
         self.root.join("segments")
+    }
+
+    /// Folder of segment files that nobody needs.
+    pub fn segments_aside(&self) -> PathBuf {
+        self.root.join(SEGMENTS_OLD)
     }
 
     /// Folder of the running process' images.

@@ -35,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Receives what became of a batch.
 pub type BatchReply = Box<dyn FnOnce(BatchOutcome) + Send>;
@@ -246,13 +247,18 @@ impl Replica {
     ) -> Result<Replica, Fault> {
         let others: Vec<ReplicaId> = options.cluster.iter().flat_map(|it| it.peers.keys().copied()).collect();
         let mut joined = joining::join(&environment, root, &options)?;
+        let started = Instant::now();
         let (engine, opened) = Engine::open(environment.clone(), root, joined.engine)?;
+        let (open_ms, checkpoint, frames) =
+            (started.elapsed().as_millis() as u64, opened.manifest.instance, opened.log.frames.len());
         joined.is_made(&environment, root)?;
         let (time_ms, next_log_file) = (opened.manifest.time_ms, opened.writer.next_file().get());
         let waker = cluster::waker(&joined.transport);
         let shared = Arc::new(Shared::new(engine, options, time_ms, next_log_file, Some(waker)));
         let node = Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
         *shared.cluster_status.lock() = Some(node.status());
+        let start_ms = started.elapsed().as_millis() as u64;
+        tracing::info!(%checkpoint, frames, open_ms, start_ms, "opened the data directory");
         joined.transport.open_sessions(cluster::agreement(&joined), joined.membership.incarnation);
         // Those who dial this replica hear that it is there.
         others.iter().for_each(|peer| joined.transport.discover(*peer));

@@ -99,7 +99,7 @@ impl Engine {
         let (checkpoints, manifest) = checkpoints(&environment, &directory, &format)?;
         let newest = checkpoints.last().map(|checkpoint| checkpoint.folder.path());
         let place = place(&environment, &directory, &format.shape, newest);
-        tidy_segments(&place, &manifest)?;
+        tidy_segments(&place, &manifest, &directory.segments_aside())?;
         let log = crate::log::scan(&log_files, manifest.log_position, manifest.is_clean_stop)?;
         if log.torn > 0 {
             tracing::warn!(
@@ -235,9 +235,22 @@ fn restore_replaced(disk: &dyn Disk, folder: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Brings the folder of segment files in line with the checkpoint: files of generations that it doesn't name go,
-/// missing ones are linked from it.
-fn tidy_segments(place: &Place, manifest: &Manifest) -> Result<(), Fault> {
+/// Gives a file a name, or one like it, in a folder that is removed in the background.
+fn put_aside(environment: &Environment, from: &Path, to: &Path) -> Result<(), Fault> {
+    let disk = environment.disk.as_ref();
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    disk.create_folder(folder).map_err(Fault::io("creating", folder))?;
+    // One of an earlier start may not be removed yet: to write over it would be to remove it here.
+    let mut name = to.to_path_buf();
+    while disk.metadata(&name).is_ok() {
+        name.as_mut_os_string().push(format!(".{:x}", (environment.random)()));
+    }
+    disk.rename(from, &name).map_err(Fault::io("renaming", from))
+}
+
+/// Brings the folder of segment files in line with the checkpoint: files of generations that it doesn't name are put
+/// aside, as removing gigabytes takes seconds, and missing ones are linked from it.
+fn tidy_segments(place: &Place, manifest: &Manifest, aside: &Path) -> Result<(), Fault> {
     let disk = place.environment.disk.as_ref();
     let folder = place.folder.as_ref();
     let mut missing: hashbrown::HashSet<String, std::hash::RandomState> =
@@ -252,7 +265,7 @@ fn tidy_segments(place: &Place, manifest: &Manifest) -> Result<(), Fault> {
                 folder.join(&name).display()
             )));
         }
-        files::remove_gently(disk, &folder.join(name))?;
+        put_aside(&place.environment, &folder.join(&name), &aside.join(&name))?;
     }
     let Some(checkpoint) = place.checkpoint.lock().clone() else { return Ok(()) };
     let source = LocalCheckpoint { place, folder: checkpoint };

@@ -123,13 +123,30 @@ impl LogFiles {
         if !self.read_at(open, position, &mut bytes)? {
             return Ok(None);
         }
-        Ok(FrameHead::decode(&bytes).filter(|head| {
+        Ok(self.head_of(open, position, &bytes))
+    }
+
+    fn head_of(&self, open: &OpenFile, position: LogPosition, bytes: &[u8; HEAD_LEN]) -> Option<FrameHead> {
+        FrameHead::decode(bytes).filter(|head| {
             let end = position.since(open.first).checked_add(head.len());
             head.position == position
                 && head.epoch == open.header.epoch
                 && head.write_start <= position
                 && end.is_some_and(|end| end <= self.options.file_len)
-        }))
+        })
+    }
+
+    /// Whether a write starts at a block. Reads its head alone: a search through a file would else read all of it.
+    fn starts_write(&self, open: &OpenFile, position: LogPosition) -> Result<bool, Fault> {
+        let mut bytes = [0; HEAD_LEN];
+        let offset = position.since(open.first);
+        if offset + HEAD_LEN as u64 > open.len {
+            return Ok(false);
+        }
+        open.file.read_exact_at(&mut bytes, offset).map_err(Fault::io("reading", &self.path_of(open.first)))?;
+        // Most blocks of a file that was prepared are empty.
+        let is_empty = bytes[..8] == [0; 8];
+        Ok(!is_empty && self.head_of(open, position, &bytes).is_some_and(|head| head.write_start == position))
     }
 
     fn body_of(&self, open: &OpenFile, head: &FrameHead) -> Result<Result<Vec<u8>, Fault>, Fault> {
@@ -150,7 +167,7 @@ impl LogFiles {
         let file_end = open.first.plus(self.options.file_len);
         let search_end = LogPosition::new(position.get().saturating_add(blocks.saturating_mul(BLOCK as u64)));
         while position < file_end.min(search_end) {
-            if self.head_at(open, position)?.is_some_and(|head| head.write_start == position) {
+            if self.starts_write(open, position)? {
                 return Ok(Some(position));
             }
             position = position.plus(BLOCK as u64);

@@ -26,6 +26,9 @@ use skink_engine::position::{Instance, LogPosition, Revision};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// What is executed in one turn is about so much at most, so that a turn takes a millisecond, whatever the batches are.
+const MAX_BURST_COMMANDS: u64 = 512;
+const MAX_BURST_BYTES: usize = 1 << 20;
 /// Decided batches that wait for execution before this node takes part in no more.
 const MAX_DELIVERED: usize = 1 << 16;
 
@@ -140,12 +143,20 @@ impl Node {
     pub(super) fn execute_ready(&mut self) -> Result<(), Fault> {
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
+        let (mut commands, mut bytes) = (0, 0);
         for _ in 0..self.options.burst {
+            if commands >= MAX_BURST_COMMANDS || bytes >= MAX_BURST_BYTES {
+                break;
+            }
+            let executed = self.execution.commands;
             // What a replica that was added gets may come before the state that it goes on from.
             let Some(next) = self.execution.delivered.front().filter(|_| self.execution.goes_on()) else { break };
             let instance = next.instance;
             let goes_on = match next.content.clone() {
                 DeliveredContent::Header { header, payload } => {
+                    if let Content::Commands { payload_len, .. } = header.content {
+                        bytes += payload_len as usize;
+                    }
                     self.execute_header(instance, &header, payload, &mut reader)?
                 }
                 DeliveredContent::Barrier(barrier) => {
@@ -163,6 +174,7 @@ impl Node {
                 return Ok(());
             }
             self.execution.delivered.pop_front();
+            commands += self.execution.commands - executed;
         }
         self.is_stirred |= self.execution.goes_on();
         Ok(())

@@ -18,6 +18,7 @@ pub mod node;
 pub mod order;
 pub mod paxos;
 pub mod replica;
+pub mod scheduler;
 
 pub mod status;
 pub mod transport;

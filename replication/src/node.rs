@@ -33,7 +33,7 @@ mod tests;
 mod transfer;
 
 pub use members::ChangeReply;
-pub use output::{Channel, Output, Passes, Question, TellReads};
+pub use output::{Channel, Output, Passes, Question, TellReads, View};
 pub use start::{Membership, OrderingFacts};
 
 use crate::batch::{BatchEncoder, LocalBatch};

@@ -20,7 +20,7 @@ pub use options::{ClusterOptions, ReplicaOptions};
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
 use crate::log_preparation::LogPreparation;
-use crate::node::{ChangeReply, Node, Passes, Question};
+use crate::node::{ChangeReply, Node, Passes, Question, View};
 use crate::paxos::{MembershipChange, ReplicaId};
 use crate::replay::{OldLog, Progress};
 use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
@@ -363,6 +363,12 @@ impl Replica {
         let _ = self.shared.push(Job::Pin(Box::new(reply)));
     }
 
+    /// Pins the present state, from within what is told of a question: nothing is executed meanwhile.
+    pub fn pin_here(&self) -> PinnedCut {
+        let instance = Instance::new(self.shared.statistics.instance.load(Ordering::Relaxed)).unwrap_or(Instance::ZERO);
+        self.shared.engine.pin(instance, self.read_time_ms())
+    }
+
     /// Asks for a checkpoint; `reply` is called when it is durable.
     pub fn checkpoint(&self, reply: CheckpointReply) {
         if let Err(Job::Checkpoint(reply)) = self.shared.push(Job::Checkpoint(reply)) {
@@ -380,7 +386,7 @@ impl Replica {
     /// linearizable. A single replica is always current.
     pub fn when_current(&self, question: Question) {
         if !self.is_among_others() {
-            return (question.tell)(Passes::Rest, Ok(()));
+            return (question.tell)(Passes::Rest, Ok(View::Later));
         }
         if let Err(Job::Current(question)) = self.shared.push(Job::Current(question)) {
             (question.tell)(Passes::Rest, Err(Refusal::ShuttingDown));

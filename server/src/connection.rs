@@ -250,8 +250,13 @@ impl Connection {
                     ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));
                     self.waiting_ordered -= 1;
                 }
-                (Some(Waiting::Read(command, shape, _)), Some(Delivery::Pass(Ok(())))) => {
+                (Some(Waiting::Read(command, shape, _)), Some(Delivery::Pass(Ok(view)))) => {
                     self.read_now(&command, &shape);
+                    drop(view);
+                }
+                (Some(Waiting::Read(_, shape, _)), Some(Delivery::Read(result))) => {
+                    let result = result.map(|reply| encode_reply(&reply, &shape, self.version, &mut self.output));
+                    self.tell_fault(result);
                 }
                 (Some(Waiting::Read(..)), Some(Delivery::Pass(Err(refusal)))) => {
                     ReplyWriter::new(&mut self.output, self.version).error(refusal_text(&refusal));

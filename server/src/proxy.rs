@@ -13,9 +13,13 @@
 
 use skink_engine::command::Command;
 use skink_engine::command::Reply;
+use skink_engine::error::Fault;
+
+use skink_engine::evaluate;
+use skink_engine::position::Revision;
 use skink_replication::batch::{BatchEncoder, BatchOutcome, LocalBatch, LocalCommand, Refusal, max_len};
 use skink_replication::header::Digests;
-use skink_replication::node::{Passes, Question};
+use skink_replication::node::{Passes, Question, View};
 use skink_replication::replica::Replica;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -40,8 +44,10 @@ const MAX_BATCH_BYTES: usize = 1 << 20;
 pub enum Delivery {
     /// The reply to a command.
     Reply(Result<Reply, Refusal>),
-    /// A read may be executed now.
-    Pass(Result<(), Refusal>),
+    /// A read may be executed now, as long as the view is kept.
+    Pass(Result<View, Refusal>),
+    /// A read was executed.
+    Read(Result<Reply, Fault>),
 }
 
 /// Replies for one connection, in the order of its commands.
@@ -141,8 +147,24 @@ struct Pending {
 pub enum Outcome {
     /// Of the batch with this number.
     Batch(u64, BatchOutcome),
-    /// Of reads of the question with this number.
-    Reads(u64, Passes, Result<(), Refusal>),
+    /// Of reads of the question with this number; those that had to be executed at once, by their numbers.
+    Reads(u64, Passes, Result<View, Refusal>, Vec<ReadReply>),
+}
+
+/// The number of a read of its question, and what came of it.
+type ReadReply = (usize, Result<Reply, Fault>);
+
+/// Executes those of the reads that pass, in the thread that tells of them.
+fn read_at_once(replica: &Replica, reads: &[(usize, Command)], passes: &Passes) -> Vec<ReadReply> {
+    let engine = replica.engine();
+    let max_value_len = engine.format().shape.max_value_len as usize;
+    let context = evaluate::Context { revision: Revision::ZERO, now_ms: replica.read_time_ms(), max_value_len };
+    let is_passing = |number: &usize| match passes {
+        Passes::Rest => true,
+        Passes::Some(numbers) => numbers.contains(number),
+    };
+    let passing = reads.iter().filter(|(number, _)| is_passing(number));
+    passing.map(|(number, command)| (*number, engine.execute(command, context))).collect()
 }
 
 #[derive(Default)]
@@ -151,6 +173,8 @@ struct State {
     /// Reads that no question was asked for yet, and what they touch.
     pending_reads: Vec<Option<WaitingRead>>,
     pending_touches: Vec<Digests>,
+    /// Those of several keys, with their numbers.
+    pending_wide: Vec<(usize, Command)>,
     /// Reads that wait for an answer, by question.
     asked_reads: BTreeMap<u64, Asked>,
     last_question: u64,
@@ -203,7 +227,12 @@ impl Proxy {
     pub fn submit_read(&self, command: &Command, mailbox: &Rc<Mailbox>) {
         let mut state = self.state.borrow_mut();
         let engine = self.replica.engine();
-        state.pending_touches.push(Digests::of(std::iter::once(command), |key| engine.hash(key)));
+        let touches = Digests::of(std::iter::once(command), |key| engine.hash(key));
+        if !matches!(&touches, Digests::Keys(keys) if keys.len() <= 1) {
+            let number = state.pending_touches.len();
+            state.pending_wide.push((number, command.clone()));
+        }
+        state.pending_touches.push(touches);
         state.pending_reads.push(Some(WaitingRead { owner: Rc::clone(mailbox), place: mailbox.reserve() }));
         if state.pending_reads.len() == 1 {
             self.has_pending.notify_one();
@@ -223,6 +252,7 @@ impl Proxy {
         }
         let reads = std::mem::take(&mut state.pending_reads);
         let touches = std::mem::take(&mut state.pending_touches);
+        let wide = std::mem::take(&mut state.pending_wide);
         state.last_question += 1;
         let number = state.last_question;
         let waiting = reads.len();
@@ -230,7 +260,14 @@ impl Proxy {
         state.unknown_questions += 1;
         drop(state);
         let outcomes = self.outcomes.clone();
-        let tell = move |passes, result| drop(outcomes.send(Outcome::Reads(number, passes, result)));
+        let replica = Arc::downgrade(&self.replica);
+        let tell = move |passes: Passes, result| {
+            let replies = match (&result, replica.upgrade()) {
+                (Ok(View::Now), Some(replica)) => read_at_once(&replica, &wide, &passes),
+                _ => Vec::new(),
+            };
+            let _ = outcomes.send(Outcome::Reads(number, passes, result, replies));
+        };
         self.replica.when_current(Question { touches, tell: Arc::new(tell) });
     }
 
@@ -267,16 +304,22 @@ impl Proxy {
     fn take_outcome(&self, outcome: Outcome) {
         match outcome {
             Outcome::Batch(number, outcome) => self.complete(number, outcome),
-            Outcome::Reads(number, passes, result) => self.pass(number, passes, &result),
+            Outcome::Reads(number, passes, result, replies) => self.pass(number, passes, &result, replies),
         }
     }
 
     /// Hands out passes.
-    fn pass(&self, number: u64, passes: Passes, result: &Result<(), Refusal>) {
+    fn pass(&self, number: u64, passes: Passes, result: &Result<View, Refusal>, replies: Vec<ReadReply>) {
         let state = &mut *self.state.borrow_mut();
         let Some(asked) = state.asked_reads.get_mut(&number) else { return };
         if !std::mem::replace(&mut asked.is_known, true) {
             state.unknown_questions -= 1;
+        }
+        for (read, reply) in replies {
+            if let Some(WaitingRead { owner, place }) = asked.reads.get_mut(read).and_then(Option::take) {
+                asked.waiting -= 1;
+                owner.fill(place, Delivery::Read(reply));
+            }
         }
         let passing: Vec<WaitingRead> = match passes {
             Passes::Rest => asked.reads.iter_mut().filter_map(Option::take).collect(),

@@ -1,5 +1,6 @@
 //! Whether requests are taken: a majority that can't be reached, a state that isn't here, a replica that was removed.
 
+use super::reads::Passing;
 use super::{Node, Output, Passes};
 use crate::batch::Refusal;
 use crate::paxos::Event;
@@ -37,7 +38,7 @@ impl Node {
         let ms = self.options.request_timeout.as_millis();
         let parked = self.reads.expired_parked(self.now, ticks);
         let is_why = if self.is_full() { "'s disk is full: it" } else { " is catching up: it" };
-        for (tell, passes) in parked {
+        for Passing { tell, passes, .. } in parked {
             let why = format!(
                 "this replica{is_why} has not executed within {ms} ms what the read must see; use another one, or try \
                  again later"
@@ -77,7 +78,7 @@ impl Node {
         for tell in self.reads.drain() {
             self.outputs.push(Output::Pass(tell, Passes::Rest, Err(Refusal::NoMajority(text.clone()))));
         }
-        for (tell, passes) in self.reads.drain_parked() {
+        for Passing { tell, passes, .. } in self.reads.drain_parked() {
             self.outputs.push(Output::Pass(tell, passes, Err(Refusal::NoMajority(text.clone()))));
         }
         self.checkpoints.refuse(&text);

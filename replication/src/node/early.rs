@@ -24,6 +24,7 @@ use skink_engine::error::Fault;
 use skink_engine::log::BodyReader;
 use skink_engine::position::Instance;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 /// Headers that are entered into the plan in one cycle.
 const MAX_ENTERED: usize = 4096;
@@ -51,6 +52,8 @@ pub(super) struct Early {
     loads_left: usize,
     /// The disk had no room.
     is_full: bool,
+    /// Held by those who read several keys from a state in which nothing was executed ahead.
+    pub(super) views: Arc<()>,
     /// Reads that were answered since the start while there was something older that they did not wait for.
     pub(super) reads: u64,
     /// Commands that were executed ahead since the start.
@@ -101,14 +104,20 @@ impl Node {
         }
     }
 
+    /// Whether it is worth it, and nobody minds.
+    fn may_execute_early(&self) -> bool {
+        let is_seen = Arc::strong_count(&self.execution.early.views) > 1;
+        self.is_behind() && !is_seen && !self.execution.is_within_a_batch()
+    }
+
     /// Executes own batches that are delivered, where many old ones are before them.
     pub(super) fn execute_early(&mut self) -> Result<(), Fault> {
         self.execution.early.loads_left = MAX_LOADS;
         self.execution.early.is_full = false;
-        if self.execution.early.own.is_empty() || !self.is_behind() || self.execution.is_within_a_batch() {
+        if self.execution.early.own.is_empty() || !self.may_execute_early() {
             return Ok(());
         }
-        let engine = std::sync::Arc::clone(&self.engine);
+        let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
         for _ in 0..self.execution.early.own.len().min(MAX_TRIES) {
             let Some(instance) = self.execution.early.own.pop_front() else { break };
@@ -153,8 +162,7 @@ impl Node {
         reader: &mut BodyReader<'_>,
     ) -> Result<(), Fault> {
         let Digests::Keys(keys) = touches else { return Ok(()) };
-        let is_held_up = self.execution.is_within_a_batch() || self.execution.plan.barrier(upto).is_some();
-        if is_held_up || !self.is_behind() {
+        if self.execution.plan.barrier(upto).is_some() || !self.may_execute_early() {
             return Ok(());
         }
         for key in keys {

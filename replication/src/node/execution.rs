@@ -6,8 +6,8 @@
 use super::early::Early;
 use super::part::{Loaded, Part};
 use super::plan::Plan;
-use super::reads::Ready;
-use super::{Node, Output};
+use super::reads::{Passing, Ready, is_wide};
+use super::{Node, Output, View};
 use crate::batch::{self, LocalCommand};
 use crate::executor::{Executor, Work, execute_in_order};
 use crate::header::{BatchId, Content, Digests, Header};
@@ -374,7 +374,16 @@ impl Node {
         };
         let passing = reads.pass(executed, covered.unwrap_or(executed), &mut ready);
         self.reads = reads;
-        self.outputs.extend(passing.into_iter().map(|(tell, passes)| Output::Pass(tell, passes, Ok(()))));
+        let views = &self.execution.early.views;
+        let may_execute_early = !self.execution.is_in_order() || self.is_behind();
+        self.outputs.extend(passing.into_iter().map(|Passing { tell, passes, is_wide }| {
+            let view = match (is_wide, may_execute_early) {
+                (false, _) => View::Later,
+                (true, false) => View::Held(Arc::clone(views)),
+                (true, true) => View::Now,
+            };
+            Output::Pass(tell, passes, Ok(view))
+        }));
         result
     }
 
@@ -382,9 +391,8 @@ impl Node {
     /// ahead, if it can be.
     fn ready(&mut self, touches: &Digests, index: Instance, reader: &mut BodyReader<'_>) -> Result<Ready, Fault> {
         let executed = self.execution.progress.instance;
-        let is_single = matches!(touches, Digests::Keys(keys) if keys.len() <= 1);
         // What was executed ahead may be seen only with all that is before it (R1).
-        let upto = if is_single { index } else { index.max(self.execution.plan.last_early()) };
+        let upto = if is_wide(touches) { index.max(self.execution.plan.last_early()) } else { index };
         if upto <= executed {
             return Ok(Ready::Now);
         }

@@ -27,8 +27,20 @@ pub enum Passes {
     Some(Vec<usize>),
 }
 
-/// Is told which reads may be answered from the state as it is when this is called, or later; or that they never may.
-pub type TellReads = Arc<dyn Fn(Passes, Result<(), Refusal>) + Send + Sync>;
+/// From which states reads may be answered.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// From the present one, or any later one.
+    Later,
+    /// The same, as long as this is there: of several keys, a later state could show a new version of one, and not yet what
+    /// came before it of another. Nothing is executed ahead of order meanwhile.
+    Held(Arc<()>),
+    /// From the present one, while the teller runs.
+    Now,
+}
+
+/// Is told which reads may be answered, and from which states; or that they never may.
+pub type TellReads = Arc<dyn Fn(Passes, Result<View, Refusal>) + Send + Sync>;
 
 /// Reads that are asked for together.
 pub struct Question {
@@ -79,7 +91,7 @@ pub enum Output {
     /// Answer a batch.
     Answer(BatchReply, BatchOutcome),
     /// Answer those who wait to read.
-    Pass(TellReads, Passes, Result<(), Refusal>),
+    Pass(TellReads, Passes, Result<View, Refusal>),
     /// Make a cut durable, then say so with [`Node::checkpoint_done`](super::Node::checkpoint_done).
     Checkpoint {
         /// The cut.

@@ -49,10 +49,23 @@ struct Parked {
     arrived: u64,
 }
 
+/// Reads that may be told of.
+pub(super) struct Passing {
+    pub(super) tell: TellReads,
+    pub(super) passes: Passes,
+    /// Whether one of them is of several keys.
+    pub(super) is_wide: bool,
+}
+
 impl Parked {
-    fn alone(self) -> (TellReads, Passes) {
-        (self.tell, Passes::Some(vec![self.number]))
+    fn alone(self) -> Passing {
+        Passing { tell: self.tell, passes: Passes::Some(vec![self.number]), is_wide: is_wide(&self.touches) }
     }
+}
+
+/// Whether a read is of several keys.
+pub(super) fn is_wide(touches: &Digests) -> bool {
+    !matches!(touches, Digests::Keys(keys) if keys.len() <= 1)
 }
 
 /// Reads that wait.
@@ -125,7 +138,7 @@ impl WaitingReads {
         executed: Instance,
         delivered: Instance,
         ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
-    ) -> Vec<(TellReads, Passes)> {
+    ) -> Vec<Passing> {
         let mut passing = Vec::new();
         while self.parked.first_key_value().is_some_and(|((instance, _), _)| *instance <= executed) {
             let Some((_, parked)) = self.parked.pop_first() else { break };
@@ -153,11 +166,7 @@ impl WaitingReads {
     }
 
     /// Looks at some of those that are parked, each cycle at the next ones.
-    fn try_parked(
-        &mut self,
-        passing: &mut Vec<(TellReads, Passes)>,
-        ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
-    ) {
+    fn try_parked(&mut self, passing: &mut Vec<Passing>, ready: &mut dyn FnMut(&Digests, Instance) -> Ready) {
         let from = self.tried.take().map_or(Bound::Unbounded, Bound::Excluded);
         let keys: Vec<_> = self.parked.range((from, Bound::Unbounded)).map(|(key, _)| *key).take(MAX_TRIES).collect();
         for key in &keys {
@@ -181,20 +190,24 @@ impl WaitingReads {
         index: Instance,
         arrived: u64,
         ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
-    ) -> (TellReads, Passes) {
+    ) -> Passing {
         let Question { touches, tell } = question;
         let count = touches.len();
         let mut passing = Vec::new();
+        let mut is_any_wide = false;
         for (number, touches) in touches.into_iter().enumerate() {
             match ready(&touches, index) {
-                Ready::Now => passing.push(number),
+                Ready::Now => {
+                    passing.push(number);
+                    is_any_wide |= is_wide(&touches);
+                }
                 Ready::At(instance) => {
                     self.park(instance, Parked { tell: Arc::clone(&tell), number, touches, index, arrived });
                 }
             }
         }
         let passes = if passing.len() == count { Passes::Rest } else { Passes::Some(passing) };
-        (tell, passes)
+        Passing { tell, passes, is_wide: is_any_wide }
     }
 
     /// How many wait for old commands now.
@@ -216,7 +229,7 @@ impl WaitingReads {
     }
 
     /// Those who have waited so long for old commands.
-    pub(super) fn expired_parked(&mut self, now: u64, ticks: u64) -> Vec<(TellReads, Passes)> {
+    pub(super) fn expired_parked(&mut self, now: u64, ticks: u64) -> Vec<Passing> {
         let late = self.parked.extract_if(.., |_, parked| now.saturating_sub(parked.arrived) >= ticks);
         late.map(|(_, parked)| parked.alone()).collect()
     }
@@ -229,15 +242,16 @@ impl WaitingReads {
     }
 
     /// Those that are parked, to be refused.
-    pub(super) fn drain_parked(&mut self) -> Vec<(TellReads, Passes)> {
+    pub(super) fn drain_parked(&mut self) -> Vec<Passing> {
         std::mem::take(&mut self.parked).into_values().map(Parked::alone).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Instance, Passes, Question, Ready, WaitingReads};
+    use super::{Instance, Passes, Passing, Question, Ready, WaitingReads};
     use crate::header::Digests;
+    use crate::node::View;
     use crate::node::plan::tests::{Planning, at, key};
     use parking_lot::Mutex;
     use std::sync::Arc;
@@ -264,8 +278,8 @@ mod tests {
                 Some(instance) if index > at(executed) => Ready::At(instance),
                 _ => Ready::Now,
             };
-            for (tell, which) in self.reads.pass(at(executed), at(delivered), &mut ready) {
-                tell(which, Ok(()));
+            for Passing { tell, passes, .. } in self.reads.pass(at(executed), at(delivered), &mut ready) {
+                tell(passes, Ok(View::Later));
             }
             std::mem::take(&mut *self.told.lock())
         }

@@ -7,7 +7,7 @@ use crate::executor::{Executor, Work, execute_in_order};
 use crate::header::{BatchId, Content, Header};
 use crate::identity::Verdict;
 use crate::log_preparation::LogPreparation;
-use crate::node::Passes;
+use crate::node::{Passes, View};
 use crate::order::{Decided, Order, SingleOrder};
 use crate::replay::{OldLog, Progress};
 use skink_engine::command::{Command, Reply};
@@ -218,7 +218,7 @@ impl Serving<'_> {
                 }
                 Job::Checkpoint(reply) => self.checkpoint.wanted.push(reply),
                 Job::CheckpointDone(_) => self.checkpoint.is_under_way = false,
-                Job::Current(question) => (question.tell)(Passes::Rest, Ok(())),
+                Job::Current(question) => (question.tell)(Passes::Rest, Ok(View::Later)),
                 // A single replica gets none.
                 Job::IncomingChecked(_) | Job::ChangeMembers(..) => {}
                 Job::Pin(reply) => {

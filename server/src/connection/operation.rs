@@ -8,7 +8,7 @@ use skink_engine::command::{Command, Reply};
 use skink_engine::error::Fault;
 use skink_replication::batch::Refusal;
 use skink_replication::header::Digests;
-use skink_replication::node::{Passes, Question};
+use skink_replication::node::{Passes, Question, View};
 use skink_replication::paxos::MembershipChange;
 use skink_replication::replica::{Phase, Replica};
 use std::future::Future;
@@ -46,16 +46,20 @@ pub(super) fn when_serving(mut phase: watch::Receiver<Phase>, request: Request) 
     })
 }
 
-/// Waits until the state is as new as all that was acknowledged by now.
-fn when_current(replica: &Replica, touches: Digests) -> oneshot::Receiver<Result<(), Refusal>> {
+/// Waits until the state is as new as all that was acknowledged by now, and looks at it there, in the replica's thread.
+fn when_current<T: Send + 'static>(
+    replica: &Replica,
+    touches: Digests,
+    look: impl Fn() -> T + Send + Sync + 'static,
+) -> oneshot::Receiver<Result<T, Refusal>> {
     let (sender, current) = oneshot::channel();
     let sender = Mutex::new(Some(sender));
-    let tell = move |passes: Passes, result| {
+    let tell = move |passes: Passes, result: Result<View, Refusal>| {
         // One read, told of once; that it is known says nothing of it yet.
         if passes != Passes::Some(Vec::new())
             && let Some(sender) = sender.lock().take()
         {
-            let _ = sender.send(result);
+            let _ = sender.send(result.map(|_| look()));
         }
     };
     replica.when_current(Question { touches: vec![touches], tell: Arc::new(tell) });
@@ -64,7 +68,7 @@ fn when_current(replica: &Replica, touches: Digests) -> oneshot::Receiver<Result
 
 /// Waits until these keys can be watched.
 pub(super) fn watch(replica: &Arc<Replica>, keys: Vec<Bytes>) -> Operation {
-    let current = when_current(replica, Digests::Everything);
+    let current = when_current(replica, Digests::Everything, || ());
     Box::pin(async move {
         match current.await {
             Ok(result) => OperationResult::Watch(keys, result),
@@ -78,16 +82,20 @@ pub(super) fn watch(replica: &Arc<Replica>, keys: Vec<Bytes>) -> Operation {
 pub(super) fn read_at_pin(replica: &Arc<Replica>, command: Command, shape: Shape, is_stale: bool) -> Operation {
     let replica = Arc::clone(replica);
     Box::pin(async move {
-        if !is_stale {
-            match when_current(&replica, Digests::Everything).await {
-                Ok(Ok(())) => {}
-                Ok(Err(refusal)) => return OperationResult::Refused(refusal),
-                Err(_) => return OperationResult::Close,
-            }
-        }
-        let (sender, pinned) = oneshot::channel();
-        replica.pin(move |cut| drop(sender.send(cut)));
-        let Ok(cut) = pinned.await else { return OperationResult::Close };
+        let cut = if is_stale || !replica.is_among_others() {
+            let (sender, pinned) = oneshot::channel();
+            replica.pin(move |cut| drop(sender.send(cut)));
+            pinned.await.map(Ok)
+        } else {
+            // Where the replica tells that it may be read, as later something may be executed ahead of order.
+            let pins = Arc::clone(&replica);
+            when_current(&replica, Digests::Everything, move || pins.pin_here()).await
+        };
+        let cut = match cut {
+            Ok(Ok(cut)) => cut,
+            Ok(Err(refusal)) => return OperationResult::Refused(refusal),
+            Err(_) => return OperationResult::Close,
+        };
         match tokio::task::spawn_blocking(move || cut.read(&command)).await {
             Ok(result) => OperationResult::Reply(result, shape),
             Err(error) => OperationResult::Frame(Frame::error(format!("ERR the read failed: {error}"))),

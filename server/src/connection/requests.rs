@@ -11,6 +11,7 @@ use crate::redis::{
 use crate::resp::{Frame, ProtocolVersion, ReplyWriter};
 use bytes::Bytes;
 use skink_engine::command::{Command, CommandError, Footprint, MAX_KEY_LEN, MAX_REPLY_LEN, Precondition};
+use skink_engine::error::Fault;
 use skink_engine::evaluate::Context;
 use skink_engine::position::Revision;
 use std::rc::Rc;
@@ -193,6 +194,11 @@ impl Connection {
                     .map(|reply| encode_reply(&reply, shape, self.version, &mut self.output))
             }
         };
+        self.tell_fault(result);
+    }
+
+    /// Tells of a read that failed.
+    pub(super) fn tell_fault(&mut self, result: Result<(), Fault>) {
         if let Err(fault) = result {
             tracing::error!(%fault, "a read failed");
             ReplyWriter::new(&mut self.output, self.version).error(fault_text(&fault));

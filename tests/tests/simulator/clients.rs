@@ -13,7 +13,7 @@ use skink_engine::command::Reply;
 use skink_engine::evaluate::Context;
 use skink_replication::batch::{BatchOutcome, LocalBatch, Refusal};
 use skink_replication::header::Digests;
-use skink_replication::node::{Passes, Question};
+use skink_replication::node::{Passes, Question, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -256,7 +256,7 @@ impl World {
     }
 
     /// Reads may be executed, or not.
-    pub fn reads_told(&mut self, question: u64, passes: Passes, result: Result<(), Refusal>) -> Result<(), String> {
+    pub fn reads_told(&mut self, question: u64, passes: Passes, result: Result<View, Refusal>) -> Result<(), String> {
         self.note(|| format!("{passes:?} of reads {question} are {result:?}"));
         let Some((at, life, operations)) = self.clients.questions.get_mut(&question) else { return Ok(()) };
         let (at, life) = (*at, *life);
@@ -279,13 +279,13 @@ impl World {
             return Ok(());
         }
         for operation in told {
-            match result {
+            match &result {
                 Err(_) => self.refused(operation),
-                Ok(()) if self.random.percent(30) => {
+                Ok(view) if !matches!(view, View::Now) && self.random.percent(30) => {
                     let delay = self.random.between(0, 3 * MS);
-                    self.plan_in(delay, Next::Read { at, life, operation });
+                    self.plan_in(delay, Next::Read { at, life, operation, view: view.clone() });
                 }
-                Ok(()) => self.read(at, operation)?,
+                Ok(_) => self.read(at, operation)?,
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::reference::Reference;
 use bytes::Bytes;
 use skink_replication::batch::{BatchOutcome, Refusal};
 use skink_replication::header::BatchId;
-use skink_replication::node::Passes;
+use skink_replication::node::{Passes, View};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
@@ -36,7 +36,7 @@ pub enum Next {
     Start(usize),
     Room(usize),
     Client(usize),
-    Read { at: usize, life: u64, operation: u64 },
+    Read { at: usize, life: u64, operation: u64, view: View },
     Timeout { operation: u64 },
     Fault,
 }
@@ -44,7 +44,7 @@ pub enum Next {
 /// What a node has told through a reply.
 pub enum Told {
     Batch { number: u64, outcome: BatchOutcome },
-    Reads { question: u64, passes: Passes, result: Result<(), Refusal> },
+    Reads { question: u64, passes: Passes, result: Result<View, Refusal> },
 }
 
 pub struct World {
@@ -165,7 +165,11 @@ impl World {
                 self.ended(at, peer, session);
                 Ok(())
             }
-            Next::Read { at, life, operation } if self.is_alive(at, life) => self.read(at, operation),
+            Next::Read { at, life, operation, view } if self.is_alive(at, life) => {
+                let read = self.read(at, operation);
+                drop(view);
+                read
+            }
             Next::Tick { .. }
             | Next::Wake { .. }
             | Next::Written { .. }

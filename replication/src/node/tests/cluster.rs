@@ -2,7 +2,7 @@
 
 use crate::batch::{BatchOutcome, LocalBatch, LocalCommand};
 use crate::header::Digests;
-use crate::node::{Membership, Node, NodeOptions, Output, Passes, Question};
+use crate::node::{Membership, Node, NodeOptions, Output, Passes, Question, View};
 use crate::paxos::{self, Configuration, Leadership, MembershipChange, ReplicaId, SessionNumber};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -361,7 +361,7 @@ impl Cluster {
     pub(super) fn ask(&mut self, number: u8, touches: Vec<Digests>) -> Told {
         let told = Told::default();
         let teller = Arc::clone(&told);
-        let tell = Arc::new(move |passes, result: Result<(), _>| teller.lock().push((passes, result.is_ok())));
+        let tell = Arc::new(move |passes, result: Result<View, _>| teller.lock().push((passes, result.is_ok())));
         self.node(number).when_current(Question { touches, tell });
         self.take(id(number));
         told

@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use crate::header::Digests;
-use crate::node::{Passes, Question};
+use crate::node::{Passes, Question, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ fn a_read_of_much_sees_all_that_is_before_what_it_sees() {
     let is_there = move |key: &str| engine.read(key.as_bytes(), 0, |stored| stored.is_some()).unwrap();
     let seen: Arc<Mutex<Option<(bool, bool)>>> = Arc::default();
     let seen_when_told = Arc::clone(&seen);
-    let tell = Arc::new(move |passes, _| {
+    let tell = Arc::new(move |passes, _: Result<View, _>| {
         if passes != Passes::Some(Vec::new()) {
             *seen_when_told.lock() = Some((is_there("later"), is_there("earlier/199")));
         }
@@ -87,4 +87,56 @@ fn a_read_of_much_sees_all_that_is_before_what_it_sees() {
     assert!(cluster.node(3).early_counts().commands > 0);
     let seen = *seen.lock();
     assert_ne!(seen, Some((true, false)));
+}
+
+/// Something may be executed ahead of order as soon as the next cycle, so that later states are no good for several keys.
+#[test]
+fn from_when_on_reads_may_be_executed_is_told_with_them() {
+    let mut cluster = Cluster::new(3);
+    cluster.put(1, "quiet");
+    let keys = busy(3000);
+    missed(&mut cluster, &keys);
+    let several = |cluster: &mut Cluster| {
+        let (Digests::Keys(mut one), Digests::Keys(other)) = (cluster.touches("quiet"), cluster.touches("silent"))
+        else {
+            unreachable!()
+        };
+        one.extend(other);
+        one.sort_unstable();
+        Digests::Keys(one)
+    };
+    let mut view = |cluster: &mut Cluster, touches: Digests| {
+        let view: Arc<Mutex<Option<View>>> = Arc::default();
+        let told = Arc::clone(&view);
+        let tell = Arc::new(move |passes, result: Result<View, _>| {
+            if passes != Passes::Some(Vec::new()) {
+                *told.lock() = result.ok();
+            }
+        });
+        cluster.node(3).when_current(Question { touches: vec![touches], tell });
+        cluster.until("it is told", |_| view.lock().is_some());
+        view.lock().take().unwrap()
+    };
+    let wide = several(&mut cluster);
+    assert!(matches!(view(&mut cluster, wide.clone()), View::Now));
+    let single = cluster.touches("quiet");
+    assert!(matches!(view(&mut cluster, single), View::Later));
+    cluster.check_equal(&[1, 2, 3]);
+    let held = view(&mut cluster, wide);
+    assert!(matches!(held, View::Held(_)));
+    // While somebody reads, nothing is executed ahead; afterwards it is again.
+    let keys = busy(500);
+    let missing = |cluster: &mut Cluster| {
+        cluster.cut_off(3);
+        let answers: Vec<_> = keys.iter().map(|key| cluster.write(1, key)).collect();
+        cluster.until("all are answered", |_| answers.iter().all(|answer| answer.lock().is_some()));
+        cluster.heal();
+        let answer = cluster.write(3, "own");
+        cluster.until("it is answered", |_| answer.lock().is_some());
+        cluster.node(3).early_counts().commands
+    };
+    let before = cluster.node(3).early_counts().commands;
+    assert_eq!(missing(&mut cluster), before);
+    drop(held);
+    assert!(missing(&mut cluster) > before);
 }

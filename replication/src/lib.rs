@@ -22,6 +22,7 @@ pub mod scheduler;
 
 pub mod status;
 pub mod transport;
+pub mod workers;
 
 mod background;
 mod replay;

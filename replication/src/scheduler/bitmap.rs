@@ -9,6 +9,7 @@
 
 use super::{BatchNumber, Footprints, LastAdmitted, Scheduler, Unit};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Words that are compared before a look at the result: enough to use the processor's wide registers.
 const STRIDE: usize = 32;
@@ -57,7 +58,7 @@ impl Bitmap {
 struct Entry {
     batch: BatchNumber,
     count: u32,
-    bitmap: Bitmap,
+    bitmap: Arc<Bitmap>,
     /// Workers that have it in their sequences.
     involved: Vec<u32>,
     has_begun: bool,
@@ -104,7 +105,7 @@ impl BitmapScheduler {
     ///
     /// # Panics
     /// If the batch's number is not above the one before, or the bitmap has another size.
-    pub fn admit_prepared(&mut self, batch: BatchNumber, count: usize, bitmap: Bitmap) {
+    pub fn admit_prepared(&mut self, batch: BatchNumber, count: usize, bitmap: Arc<Bitmap>) {
         self.last.admit(batch);
         if count == 0 {
             return;
@@ -134,7 +135,7 @@ impl BitmapScheduler {
 
 impl Scheduler for BitmapScheduler {
     fn admit(&mut self, batch: BatchNumber, footprints: &Footprints) {
-        self.admit_prepared(batch, footprints.len(), Bitmap::of(footprints, self.bits));
+        self.admit_prepared(batch, footprints.len(), Arc::new(Bitmap::of(footprints, self.bits)));
     }
 
     fn next_ready(&mut self, worker: usize, _most: usize) -> Option<Unit> {

@@ -29,10 +29,11 @@ use skink_engine::command::Access;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use touchers::Touchers;
-use window::{MAX_WINDOW, Window, tag};
+use window::{Window, tag};
 
-/// Commands after which all dead entries are dropped: long before their tags come again.
-const SWEEP_INTERVAL: u64 = MAX_WINDOW as u64 / 2;
+/// Commands after which dead entries are dropped from the next part of the table: from all parts long before their tags come
+/// again, and often enough that memory that was once needed is soon given back.
+const SWEEP_INTERVAL: u64 = 1 << 16;
 
 /// A batch, some of whose commands are not complete.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ impl Scheduler for TableScheduler {
         }
         let first = self.window.end();
         if first >= self.sweep_at {
-            self.touchers.sweep(&self.window);
+            self.touchers.sweep_next(&self.window);
             self.edges.tidy();
             self.sweep_at = first + SWEEP_INTERVAL;
         }

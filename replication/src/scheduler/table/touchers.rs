@@ -45,12 +45,14 @@ pub(super) struct Touchers {
     parts: Vec<Part>,
     /// Rings of readers.
     readers: Cells,
+    /// The part that is swept next.
+    swept: usize,
 }
 
 impl Default for Touchers {
     fn default() -> Touchers {
         let part = || Part { entries: vec![EMPTY; MIN_PART], used: 0 };
-        Touchers { parts: (0..1 << PART_BITS).map(|_| part()).collect(), readers: Cells::default() }
+        Touchers { parts: (0..1 << PART_BITS).map(|_| part()).collect(), readers: Cells::default(), swept: 0 }
     }
 }
 
@@ -230,9 +232,11 @@ impl Touchers {
         entry.readers = NONE;
     }
 
-    /// Drops all that is dead: tags that are older than half of all tags would name new commands.
-    pub(super) fn sweep(&mut self, window: &Window) {
-        self.parts.iter_mut().for_each(|part| part.rebuild(window, &mut self.readers));
+    /// Drops what is dead from the next part. From a part where nothing was dropped for half of all tags, they would name
+    /// new commands.
+    pub(super) fn sweep_next(&mut self, window: &Window) {
+        self.parts[self.swept].rebuild(window, &mut self.readers);
+        self.swept = (self.swept + 1) % self.parts.len();
         self.readers.tidy();
     }
 

@@ -9,7 +9,7 @@ use super::cells::{Cells, NONE};
 const TAG_BITS: u32 = 31;
 const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
 /// Most commands in the window: half of the tags, so that old and new ones can be told apart.
-pub(super) const MAX_WINDOW: usize = 1 << (TAG_BITS - 1);
+const MAX_WINDOW: usize = 1 << (TAG_BITS - 1);
 /// Nodes of the smallest ring.
 const MIN_NODES: usize = 1 << 8;
 /// Nodes of the largest ring that is kept though fewer are needed.

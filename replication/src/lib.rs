@@ -9,6 +9,7 @@
 
 pub mod batch;
 mod compression;
+pub mod crew;
 pub mod executor;
 pub mod formation;
 pub mod header;
@@ -17,6 +18,7 @@ mod log_preparation;
 pub mod node;
 pub mod order;
 pub mod paxos;
+pub mod recovery;
 pub mod replica;
 pub mod scheduler;
 

@@ -21,6 +21,7 @@ mod log;
 mod members;
 pub mod message;
 mod output;
+mod parallel;
 mod part;
 mod payloads;
 mod plan;
@@ -39,6 +40,7 @@ pub use start::{Membership, OrderingFacts};
 use crate::batch::{BatchEncoder, LocalBatch};
 use crate::header::BatchId;
 use crate::paxos::{self, Ballot, Effect, Event, Leadership, Protocol, ReadId, ReplicaId, Request, SessionNumber};
+use crate::recovery::RecoveryMode;
 use crate::replica::BatchReply;
 use batches::OwnBatches;
 use bytes::Bytes;
@@ -84,6 +86,8 @@ pub struct NodeOptions {
     pub checkpoint_interval: Duration,
     /// How long a request waits for a majority.
     pub request_timeout: Duration,
+    /// How it comes back.
+    pub recovery: RecoveryMode,
     /// Batches that are executed before messages get their turn.
     pub burst: usize,
     /// Delivered batches that wait for execution from which on it is worth to execute ahead what somebody waits for.

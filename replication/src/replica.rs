@@ -11,6 +11,7 @@
 
 mod cluster;
 mod core;
+mod execute;
 mod joining;
 mod members;
 mod options;
@@ -19,6 +20,7 @@ pub use options::{ClusterOptions, ReplicaOptions};
 
 use crate::background;
 use crate::batch::{BatchOutcome, LocalBatch, Refusal};
+use crate::crew::{OnEngine, Workers};
 use crate::log_preparation::LogPreparation;
 use crate::node::{ChangeReply, Node, Passes, Question, View};
 use crate::paxos::{MembershipChange, ReplicaId};
@@ -255,7 +257,11 @@ impl Replica {
         let (time_ms, next_log_file) = (opened.manifest.time_ms, opened.writer.next_file().get());
         let waker = cluster::waker(&joined.transport);
         let shared = Arc::new(Shared::new(engine, options, time_ms, next_log_file, Some(waker)));
-        let node = Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
+        let mut node =
+            Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
+        if let Some(crew) = Workers::start(&shared.options, &shared.engine, Arc::new(OnEngine::new(&shared.engine)))? {
+            node.set_crew(crew);
+        }
         *shared.cluster_status.lock() = Some(node.status());
         let start_ms = started.elapsed().as_millis() as u64;
         tracing::info!(%checkpoint, frames, open_ms, start_ms, "opened the data directory");

@@ -35,6 +35,15 @@ impl ServerConfig {
         }
     }
 
+    /// Threads that execute commands where nobody says how many: what connections and ordering leave of the cores. With one or
+    /// two there is nothing left, and waking threads costs more than it gains.
+    pub fn default_workers(&self) -> usize {
+        match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            0..=2 => 0,
+            cores => cores.saturating_sub(self.effective_io_threads() + 1).min(64),
+        }
+    }
+
     /// Threads that serve connections: half of the cores, as ordering and execution need the others.
     pub fn effective_io_threads(&self) -> usize {
         match self.io_threads {

@@ -159,8 +159,11 @@ fn settings(server: &ServerContext) -> Vec<(&'static str, String)> {
         ("port", server.address.port().to_string()),
         ("proto-max-bulk-len", shape.max_value_len.to_string()),
         ("save", String::new()),
+        ("recovery.mode", config.replica.recovery.to_string()),
+        ("scheduler", config.replica.scheduler.to_string()),
         ("segments", shape.segments.to_string()),
         ("timeout", "0".to_string()),
+        ("workers", config.replica.workers.to_string()),
     ];
     if let Some(cluster) = &config.replica.cluster {
         all.extend(replication::settings(cluster));

@@ -52,6 +52,18 @@ pub struct Settings {
     /// Take a checkpoint after so many seconds with writes [default: 300]
     #[arg(long, value_name = "N")]
     pub checkpoint_seconds: Option<Within<1, { u32::MAX }>>,
+    /// How commands that don't conflict are found, to be executed at the same time [default: table]
+    #[arg(long, value_name = "NAME")]
+    pub scheduler: Option<Scheduler>,
+    /// Threads that execute commands; with 0, the thread that orders them does [default: by the cores, 0 with one or two]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<Within<0, 256>>,
+    /// Keep each of these threads on one processor
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub pin_workers: Option<bool>,
+    /// What a replica that comes back does before it answers [default: on-demand]
+    #[arg(long, value_name = "MODE")]
+    pub recovery: Option<Recovery>,
     /// Threads that talk to clients [default: half of the cores]
     #[arg(long, value_name = "N")]
     pub io_threads: Option<Within<1, 256>>,
@@ -83,6 +95,32 @@ pub struct ClusterSettings {
     /// How long a client waits for a majority before it gets an error [default: 5000]
     #[arg(long, value_name = "N")]
     pub request_timeout_ms: Option<Within<1, 3_600_000>>,
+}
+
+/// How commands that don't conflict are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheduler {
+    /// The last command that touches each key, command by command.
+    Table,
+    /// A bitmap of the keys of each batch.
+    Bitmap,
+    /// A graph of the batches.
+    Graph,
+    /// Nothing at the same time.
+    Sequential,
+}
+
+/// What a replica that comes back does before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// It installs all segments and executes all that it missed.
+    Classic,
+    /// It installs all segments; what somebody waits for is executed first.
+    Speedy,
+    /// Segments are installed when something needs them; what somebody waits for is executed first.
+    OnDemand,
 }
 
 /// How much is logged.
@@ -140,6 +178,10 @@ impl Settings {
             max_value_mb,
             checkpoint_log_mb,
             checkpoint_seconds,
+            scheduler,
+            workers,
+            pin_workers,
+            recovery,
             io_threads,
             log,
             cluster,
@@ -152,6 +194,10 @@ impl Settings {
             max_value_mb: max_value_mb.or(other.max_value_mb),
             checkpoint_log_mb: checkpoint_log_mb.or(other.checkpoint_log_mb),
             checkpoint_seconds: checkpoint_seconds.or(other.checkpoint_seconds),
+            scheduler: scheduler.or(other.scheduler),
+            workers: workers.or(other.workers),
+            pin_workers: pin_workers.or(other.pin_workers),
+            recovery: recovery.or(other.recovery),
             io_threads: io_threads.or(other.io_threads),
             log: log.or(other.log),
             cluster: cluster.or(other.cluster),

@@ -93,6 +93,14 @@ impl Engine {
         files::remove_gently(disk, &image)
     }
 
+    /// Installs all segments that wait for it.
+    ///
+    /// # Errors
+    /// Damage, or a failed disk.
+    pub fn install_all(&self) -> Result<(), Fault> {
+        (0..self.segments.len()).try_for_each(|segment| self.lock_segment(segment).map(drop))
+    }
+
     /// Makes images where installing would have to index more than `tail` bytes, so that the next start is quick.
     ///
     /// # Errors

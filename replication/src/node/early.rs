@@ -13,9 +13,10 @@
 //! touch one of its keys. What touches everything is executed in order, and nothing behind it before it. While
 //! something is executed ahead there is no cut (R3), and reads of several keys see at least the last command that was.
 
-use super::execution::{Execution, on_engine};
+use super::execution::Execution;
 use super::part::{Loaded, LocalReads, Part};
 use super::{Channel, Node, Output};
+use crate::crew::OnEngine;
 use crate::executor::Work;
 use crate::header::{BatchId, Digests};
 use crate::node::message::PeerMessage;
@@ -247,7 +248,7 @@ impl Node {
         let id = planned.header().map(|header| header.id);
         let (Some(part), Some(id)) = (&mut planned.part, id) else { return Ok(false) };
         let work = Work { instance, time_ms: planned.time_ms, commands: &[] };
-        match part.execute(number, &work, &on_engine(&self.engine)) {
+        match part.execute(number, &work, &OnEngine::new(&self.engine)) {
             Err(fault) if fault.is_transient() => {
                 // Execution in order meets the same, and says so.
                 self.execution.early.is_full = true;

@@ -4,12 +4,14 @@
 //! batch that met a full disk goes on where it stopped: a command is executed wholly or not at all.
 
 use super::early::Early;
+use super::parallel::Parallel;
 use super::part::{Loaded, Part};
 use super::plan::Plan;
 use super::reads::{Passing, Ready, is_wide};
 use super::{Node, Output, View};
 use crate::batch::{self, LocalCommand};
-use crate::executor::{Executor, Work, execute_in_order};
+use crate::crew::OnEngine;
+use crate::executor::{Work, execute_in_order};
 use crate::header::{BatchId, Content, Digests, Header};
 use crate::identity::Verdict;
 use crate::paxos::{Barrier, Delivered, DeliveredContent};
@@ -17,18 +19,16 @@ use crate::replay::Progress;
 use crate::replica::BatchReply;
 
 use bytes::Bytes;
-use skink_engine::command::{Command, Reply};
-use skink_engine::engine::Engine;
+use skink_engine::command::Reply;
 use skink_engine::error::Fault;
-use skink_engine::evaluate::Context;
 use skink_engine::log::{self, BodyReader};
-use skink_engine::position::{Instance, LogPosition, Revision};
+use skink_engine::position::{Instance, LogPosition};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What is executed in one turn is about so much at most, so that a turn takes a millisecond, whatever the batches are.
-const MAX_BURST_COMMANDS: u64 = 512;
-const MAX_BURST_BYTES: usize = 1 << 20;
+pub(super) const MAX_BURST_COMMANDS: u64 = 512;
+pub(super) const MAX_BURST_BYTES: usize = 1 << 20;
 /// Decided batches that wait for execution before this node takes part in no more.
 const MAX_DELIVERED: usize = 1 << 16;
 
@@ -49,6 +49,7 @@ pub(super) struct Execution {
     is_full: bool,
     pub(super) plan: Plan,
     pub(super) early: Early,
+    pub(super) parallel: Parallel,
     pub(super) commands: u64,
     pub(super) batches: u64,
 }
@@ -62,6 +63,7 @@ impl Execution {
             is_full: false,
             plan: Plan::default(),
             early: Early::default(),
+            parallel: Parallel::default(),
             commands: 0,
             batches: 0,
         }
@@ -90,6 +92,16 @@ impl Execution {
         self.is_full
     }
 
+    /// Takes note of whether the disk has room.
+    pub(super) fn note_room(&mut self, fault: Option<&str>) {
+        let was_full = std::mem::replace(&mut self.is_full, fault.is_some());
+        match fault {
+            Some(fault) if !was_full => tracing::error!(fault, "execution waits for room on the disk"),
+            None if was_full => tracing::info!("there is room on the disk again"),
+            _ => {}
+        }
+    }
+
     /// Whether a batch was executed, or never will be.
     pub(super) fn is_over(&self, id: &BatchId) -> bool {
         self.progress.ids.is_over(id)
@@ -97,7 +109,7 @@ impl Execution {
 
     /// A checkpoint takes the place of what was executed.
     pub(super) fn install(&mut self, progress: Progress) {
-        assert!(self.current.is_none(), "E3: no batch is executed half");
+        assert!(!self.is_within_a_batch(), "E3: no batch is executed half");
         self.delivered.retain(|delivered| delivered.instance > progress.instance);
         // What was executed ahead is not in that state, unless the state is as new.
         self.plan.clear();
@@ -107,7 +119,7 @@ impl Execution {
 
     /// Whether a batch is begun and not done.
     pub(super) fn is_within_a_batch(&self) -> bool {
-        self.current.is_some()
+        self.current.is_some() || self.parallel.is_busy()
     }
 
     /// The instance up to which headers are here, one after the other, from what was executed.
@@ -117,24 +129,7 @@ impl Execution {
 
     /// Whether the state is that of what is executed in order: nothing was executed ahead, or in part.
     pub(super) fn is_in_order(&self) -> bool {
-        self.current.is_none() && self.plan.last_early() <= self.progress.instance
-    }
-}
-
-/// Executes on the engine.
-struct OnEngine<'e> {
-    engine: &'e Engine,
-    max_value_len: usize,
-}
-
-/// Executes on a node's engine.
-pub(super) fn on_engine(engine: &Engine) -> impl Executor {
-    OnEngine { engine, max_value_len: engine.format().shape.max_value_len as usize }
-}
-
-impl Executor for OnEngine<'_> {
-    fn execute(&self, command: &Command, revision: Revision, time_ms: u64) -> Result<Reply, Fault> {
-        self.engine.execute(command, Context { revision, now_ms: time_ms, max_value_len: self.max_value_len })
+        !self.is_within_a_batch() && self.plan.last_early() <= self.progress.instance
     }
 }
 
@@ -147,6 +142,16 @@ impl Node {
         for _ in 0..self.options.burst {
             if commands >= MAX_BURST_COMMANDS || bytes >= MAX_BURST_BYTES {
                 break;
+            }
+            if self.execution.goes_on() && self.execution.current.is_none() {
+                let (by_crew, their_bytes) = self.execute_by_crew(&mut reader)?;
+                if self.execution.parallel.is_busy() {
+                    return Ok(());
+                }
+                (commands, bytes) = (commands + by_crew, bytes + their_bytes);
+                if by_crew > 0 {
+                    continue;
+                }
             }
             let executed = self.execution.commands;
             // What a replica that was added gets may come before the state that it goes on from.
@@ -209,12 +214,12 @@ impl Node {
             return self.execute_rest(instance, header, payload, reader);
         }
         if self.execution.current.is_none() {
-            let Some(current) = self.begin_batch(header, payload, reader)? else { return Ok(false) };
-            self.execution.current = Some(current);
+            let Some((commands, reply)) = self.take_commands(header, payload, reader)? else { return Ok(false) };
+            self.execution.current = Some(Current { commands, replies: Vec::new(), reply });
         }
         let Some(current) = &mut self.execution.current else { return Ok(false) };
         let work = Work { instance, time_ms, commands: &current.commands };
-        let result = execute_in_order(&work, &on_engine(&self.engine), &mut current.replies);
+        let result = execute_in_order(&work, &OnEngine::new(&self.engine), &mut current.replies);
         if !self.has_room(result)? {
             return Ok(false);
         }
@@ -271,29 +276,24 @@ impl Node {
             part.load(Loaded::new(commands, |key| self.engine.hash(key)), is_own);
         }
         let work = Work { instance, time_ms, commands: &[] };
-        let result = part.execute_rest(&work, &on_engine(&self.engine));
+        let result = part.execute_rest(&work, &OnEngine::new(&self.engine));
         self.has_room(result)
     }
 
     /// Whether the disk had room for something that was executed.
     fn has_room(&mut self, result: Result<(), Fault>) -> Result<bool, Fault> {
         match result {
-            Err(fault) if fault.is_transient() => {
-                if !std::mem::replace(&mut self.execution.is_full, true) {
-                    tracing::error!(%fault, "execution waits for room on the disk");
-                }
-                return Ok(false);
+            Err(fault) if fault.is_transient() => self.execution.note_room(Some(&fault.to_string())),
+            result => {
+                result?;
+                self.execution.note_room(None);
             }
-            result => result?,
         }
-        if std::mem::take(&mut self.execution.is_full) {
-            tracing::info!("there is room on the disk again");
-        }
-        Ok(true)
+        Ok(!self.execution.is_full)
     }
 
     /// All of a batch is executed, and all before it.
-    fn batch_executed(
+    pub(super) fn batch_executed(
         &mut self,
         instance: Instance,
         header: &Header,
@@ -307,20 +307,6 @@ impl Node {
         if let Some((reply, replies)) = answer {
             self.outputs.push(Output::Answer(reply, Ok(replies)));
         }
-    }
-
-    /// The commands of a batch; `None` if its payload isn't here yet.
-    fn begin_batch(
-        &mut self,
-        header: &Header,
-        payload: Option<LogPosition>,
-        reader: &mut BodyReader<'_>,
-    ) -> Result<Option<Current>, Fault> {
-        if let Some(own) = self.batches.take(&header.id) {
-            return Ok(Some(Current { commands: own.commands, replies: Vec::new(), reply: own.reply }));
-        }
-        let commands = self.read_commands(header, payload, reader)?;
-        Ok(commands.map(|commands| Current { commands, replies: Vec::new(), reply: None }))
     }
 
     /// The commands in a batch's payload; `None` if it isn't here yet.
@@ -396,6 +382,9 @@ impl Node {
         if upto <= executed {
             return Ok(Ready::Now);
         }
+        if !self.options.recovery.executes_ahead() {
+            return Ok(Ready::At(upto));
+        }
         if self.execution.plan.ready_at(touches, upto).is_some() {
             self.demand(touches, upto, reader)?;
         }
@@ -406,7 +395,7 @@ impl Node {
 
     /// Whether so much is to be executed that it is worth to execute ahead what somebody waits for.
     pub(super) fn is_behind(&self) -> bool {
-        self.execution.delivered.len() >= self.options.early_lag
+        self.options.recovery.executes_ahead() && self.execution.delivered.len() >= self.options.early_lag
     }
 
     /// Whether the state is that of what is executed: nothing was executed ahead of order, or in part.

@@ -114,6 +114,9 @@ impl Node {
         options: NodeOptions,
     ) -> Result<Node, Fault> {
         let Opened { manifest, log: scan, writer } = opened;
+        if options.recovery.installs_first() {
+            engine.install_all()?;
+        }
         let refused = |what: String| Fault::corrupt(&Manifest::path(&manifest_folder(&engine, &manifest)), 0, what);
         let facts = OrderingFacts::decode(&manifest.ordering).map_err(refused)?;
         let (own, incarnation) = (membership.own, membership.incarnation);

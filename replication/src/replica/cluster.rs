@@ -46,6 +46,7 @@ pub(super) fn node_options(shared: &Shared) -> NodeOptions {
         checkpoint_log_bytes: options.checkpoint_log_bytes,
         checkpoint_interval: options.checkpoint_interval,
         request_timeout: options.cluster.as_ref().map_or(STOP_PATIENCE, |cluster| cluster.request_timeout),
+        recovery: options.recovery,
         burst: DEFAULT_BURST,
         early_lag: DEFAULT_EARLY_LAG,
     }

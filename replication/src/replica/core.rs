@@ -1,21 +1,22 @@
 //! The replica's thread: takes jobs, proposes, executes what is decided, answers.
 
+use super::execute::{EngineExecutor, Execution};
 use super::{BatchReply, CheckpointReply, Job, Phase, Shared};
 use crate::background::{BackgroundJob, Handle};
 use crate::batch::{self, BatchEncoder, LocalBatch, LocalCommand, Refusal};
-use crate::executor::{Executor, Work, execute_in_order};
+use crate::crew::Workers;
 use crate::header::{BatchId, Content, Header};
 use crate::identity::Verdict;
 use crate::log_preparation::LogPreparation;
 use crate::node::{Passes, View};
 use crate::order::{Decided, Order, SingleOrder};
 use crate::replay::{OldLog, Progress};
-use skink_engine::command::{Command, Reply};
+use crate::workers::Work;
+use skink_engine::command::Command;
 use skink_engine::engine::Engine;
 use skink_engine::error::Fault;
-use skink_engine::evaluate::Context;
 use skink_engine::log::{self, LogWriter};
-use skink_engine::position::{LogPosition, Revision};
+use skink_engine::position::LogPosition;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,8 +27,6 @@ use std::time::{Duration, Instant};
 const OWN_PROXY: u32 = 0;
 /// How long the log is left unsealed when nothing happens.
 const IDLE: Duration = Duration::from_millis(50);
-/// How often execution looks for room on a full disk.
-const STALL_STEP: Duration = Duration::from_millis(100);
 /// Bytes of log in one write, about; more is left for the next.
 const CYCLE_BYTES: usize = 8 << 20;
 
@@ -72,7 +71,7 @@ impl Core {
 
     fn replay_and_serve(&mut self) -> Result<(), Fault> {
         let engine = Arc::clone(&self.shared.engine);
-        let executor = EngineExecutor { shared: &Arc::clone(&self.shared) };
+        let executor = EngineExecutor::new(&self.shared);
         let (Some(old), Some(writer)) = (self.old.take(), self.order.take()) else { return Ok(()) };
         let last = old.last().unwrap_or(self.progress.instance);
         if old.len() > 0 {
@@ -83,6 +82,7 @@ impl Core {
             })?;
             tracing::info!(commands = count, ms = started.elapsed().as_millis() as u64, "replayed the log");
         }
+        let crew = Workers::start(&self.shared.options, &engine, Arc::new(EngineExecutor::new(&self.shared)))?;
         self.publish();
         self.shared.set_phase(Phase::Serving);
         // Batches of this process need its number, which was counted in the background.
@@ -90,7 +90,7 @@ impl Core {
         let incarnation = self.incarnation_after(incarnation);
         let mut serving = Serving {
             engine,
-            executor,
+            execution: Execution::new(executor, crew),
             order: SingleOrder::new(writer, last),
             incarnation,
             sequences: HashMap::new(),
@@ -151,7 +151,7 @@ impl CheckpointState {
 
 struct Serving<'c> {
     engine: Arc<Engine>,
-    executor: EngineExecutor<'c>,
+    execution: Execution,
     order: SingleOrder,
     incarnation: u64,
     /// Last sequence of each proxy. Given when a batch is proposed, so that a refused one leaves no gap.
@@ -290,6 +290,21 @@ impl Serving<'_> {
         for entry in decided {
             self.deliver(entry)?;
         }
+        self.join()
+    }
+
+    /// Answers what is executed.
+    fn join(&mut self) -> Result<(), Fault> {
+        let executed = self.execution.join()?;
+        self.core.publish();
+        let statistics = &self.core.shared.statistics;
+        for (replies, reply) in executed {
+            statistics.batches.fetch_add(1, Ordering::Relaxed);
+            statistics.commands.fetch_add(replies.len() as u64, Ordering::Relaxed);
+            if let Some(reply) = reply {
+                reply(Ok(replies));
+            }
+        }
         Ok(())
     }
 
@@ -298,7 +313,7 @@ impl Serving<'_> {
         let (time_ms, verdict) = self.core.progress.deliver(instance, &header);
         match header.content {
             Content::CheckpointMarker => {
-                self.core.publish();
+                self.join()?;
                 let cut =
                     self.engine.cut(instance, time_ms, cycle_start, self.core.progress.ids.to_manifest(), Vec::new());
                 self.checkpoint.last = instance;
@@ -310,17 +325,9 @@ impl Serving<'_> {
                     Some(outstanding) => outstanding,
                     None => Outstanding { commands: self.read_payload(payload)?, reply: None },
                 };
-                let mut replies = Vec::new();
                 if verdict == Verdict::Execute {
-                    let work = Work { instance, time_ms, commands: &outstanding.commands };
-                    execute_in_order(&work, &self.executor, &mut replies)?;
-                    let statistics = &self.core.shared.statistics;
-                    statistics.batches.fetch_add(1, Ordering::Relaxed);
-                    statistics.commands.fetch_add(outstanding.commands.len() as u64, Ordering::Relaxed);
-                    self.core.publish();
-                    if let Some(reply) = outstanding.reply {
-                        reply(Ok(replies));
-                    }
+                    let work = Work { instance, time_ms, commands: outstanding.commands };
+                    self.execution.execute(work, outstanding.reply)?;
                 }
             }
         }
@@ -392,40 +399,5 @@ impl Serving<'_> {
         );
         self.core.background.push(BackgroundJob::LastCheckpoint { cut, is_clean: true });
         Ok(())
-    }
-}
-
-/// Executes on the engine; where the disk is full, waits for room. What was decided must be executed.
-struct EngineExecutor<'s> {
-    shared: &'s Arc<Shared>,
-}
-
-impl Executor for EngineExecutor<'_> {
-    fn execute(&self, command: &Command, revision: Revision, time_ms: u64) -> Result<Reply, Fault> {
-        let engine = &self.shared.engine;
-        let max_value_len = engine.format().shape.max_value_len as usize;
-        let context = Context { revision, now_ms: time_ms, max_value_len };
-        loop {
-            match engine.execute(command, context) {
-                // A replay that waited would keep all reads waiting: the start ends, and says that the disk is full.
-                Err(fault) if fault.is_transient() && self.shared.phase() == Phase::Replaying => return Err(fault),
-                Err(fault) if fault.is_transient() => {
-                    if !self.shared.is_stalled.swap(true, Ordering::Relaxed) {
-                        tracing::error!(%fault, "execution waits for room on the disk; reads go on");
-                    }
-                    if self.shared.must_stop.load(Ordering::Acquire) || self.shared.queue.lock().is_closed {
-                        return Err(fault);
-                    }
-                    std::thread::sleep(STALL_STEP);
-                }
-                result => {
-                    if self.shared.is_stalled.load(Ordering::Relaxed) {
-                        self.shared.is_stalled.store(false, Ordering::Relaxed);
-                        tracing::info!("there is room on the disk again");
-                    }
-                    return result;
-                }
-            }
-        }
     }
 }

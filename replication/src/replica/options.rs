@@ -1,6 +1,8 @@
 //! How a replica works, and its place among others.
 
 use crate::paxos::ReplicaId;
+use crate::recovery::RecoveryMode;
+use crate::scheduler::Kind;
 use skink_engine::engine::EngineOptions;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +18,14 @@ pub struct ReplicaOptions {
     pub checkpoint_log_bytes: u64,
     /// Time after which a checkpoint is taken if anything was written.
     pub checkpoint_interval: Duration,
+    /// How commands that don't conflict are found.
+    pub scheduler: Kind,
+    /// Threads that execute them; with none, they are executed in order by the thread that orders them.
+    pub workers: usize,
+    /// Whether each of these threads stays on one processor.
+    pub pin_workers: bool,
+    /// How it comes back.
+    pub recovery: RecoveryMode,
     /// Bytes a second that the scrubber reads; 0 for none.
     pub scrub_bytes_per_second: u64,
     /// The other replicas; `None` for a single one.
@@ -55,6 +65,10 @@ impl Default for ReplicaOptions {
             engine: EngineOptions::default(),
             checkpoint_log_bytes: 512 << 20,
             checkpoint_interval: Duration::from_secs(300),
+            scheduler: Kind::Table,
+            workers: 0,
+            pin_workers: false,
+            recovery: RecoveryMode::default(),
             scrub_bytes_per_second: 4 << 20,
             cluster: None,
         }

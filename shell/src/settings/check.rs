@@ -3,10 +3,12 @@
 use super::address::PeerAddress;
 use super::file::FileError;
 use super::secret::{self, SecretError};
-use super::{ClusterSettings, LogLevel, Settings};
+use super::{ClusterSettings, LogLevel, Recovery, Scheduler, Settings};
 use crate::client::DEFAULT_ADDRESS;
 use skink_replication::paxos::ReplicaId;
+use skink_replication::recovery::RecoveryMode;
 use skink_replication::replica::ClusterOptions;
+use skink_replication::scheduler::{DEFAULT_BITMAP_BITS, Kind};
 use skink_server::ServerConfig;
 use std::fmt;
 use std::io;
@@ -155,6 +157,24 @@ pub(super) fn check(settings: Settings) -> Result<Checked, SettingsError> {
     }
     if let Some(threads) = settings.io_threads {
         config.io_threads = threads.get() as usize;
+    }
+    if let Some(scheduler) = settings.scheduler {
+        config.replica.scheduler = match scheduler {
+            Scheduler::Table => Kind::Table,
+            Scheduler::Bitmap => Kind::Bitmap { bits: DEFAULT_BITMAP_BITS },
+            Scheduler::Graph => Kind::Graph,
+            Scheduler::Sequential => Kind::Sequential,
+        };
+    }
+    config.replica.workers =
+        settings.workers.map_or_else(|| config.default_workers(), |workers| workers.get() as usize);
+    config.replica.pin_workers = settings.pin_workers.unwrap_or(false);
+    if let Some(recovery) = settings.recovery {
+        config.replica.recovery = match recovery {
+            Recovery::Classic => RecoveryMode::Classic,
+            Recovery::Speedy => RecoveryMode::Speedy,
+            Recovery::OnDemand => RecoveryMode::OnDemand,
+        };
     }
     let mut warnings = Vec::new();
     config.replica.cluster = cluster(settings.cluster, listen, &mut warnings)?;

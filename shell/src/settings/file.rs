@@ -120,6 +120,10 @@ log_file_mb = 8
 max_value_mb = 1
 checkpoint_log_mb = 32
 checkpoint_seconds = 9
+scheduler = "graph"
+workers = 3
+pin_workers = true
+recovery = "on-demand"
 io_threads = 2
 log = "debug"
 
@@ -143,7 +147,7 @@ request_timeout_ms = 250
     #[test]
     fn a_file_has_the_settings_that_flags_have() {
         let flags = "x --data d --listen 127.0.0.1:7000 --segments 16 --log-file-mb 8 --max-value-mb 1 \
-                     --checkpoint-log-mb 32 --checkpoint-seconds 9 --io-threads 2 --log debug --replica 2 \
+                     --checkpoint-log-mb 32 --checkpoint-seconds 9 --scheduler graph --workers 3 --pin-workers --recovery on-demand --io-threads 2 --log debug --replica 2 \
                      --peer-listen 0.0.0.0:7380 --secret-file s --request-timeout-ms 250 --cluster 1=a:7380,2=b:7380";
         let flags = crate::settings::tests::flags(flags);
         assert_eq!(read_text(ALL), Ok(flags));

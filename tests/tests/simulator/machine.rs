@@ -10,6 +10,8 @@ use skink_engine::env::sim::SimDisk;
 use skink_engine::env::{Disk, Environment};
 use skink_engine::error::Fault;
 use skink_engine::position::Instance;
+use skink_replication::crew::OnEngine;
+use skink_replication::crew::simulated::Simulated;
 use skink_replication::node::{Membership, Node, OrderingFacts};
 use skink_replication::paxos::Ballot;
 use std::path::Path;
@@ -110,7 +112,14 @@ impl Machine {
         self.log.read(&opened.log, start, engine.last_checkpoint()).map_err(StartError::Wrong)?;
         self.checkpoint_changed(&engine)?;
         crate::checkers::o2::check_kept(before, &self.log).map_err(StartError::Wrong)?;
-        let node = Node::start(Arc::clone(&engine), opened, &self.membership(plan), plan.node_options())?;
+        let mut node = Node::start(Arc::clone(&engine), opened, &self.membership(plan), plan.node_options())?;
+        if let Some((kind, workers)) = plan.crew(self.index) {
+            let hashes = Arc::clone(&engine);
+            let executor = OnEngine::new(&engine);
+            let seed = plan.seed.wrapping_mul(31).wrapping_add(self.life);
+            let crew = Simulated::new(kind, workers, seed, executor, move |key: &[u8]| hashes.hash(key));
+            node.set_crew(Box::new(crew));
+        }
         self.life += 1;
         self.verified = self.log.checkpoint;
         self.process = Some(Process::new(engine, node));

@@ -5,6 +5,8 @@ use skink_engine::engine::{EngineOptions, Identity};
 use skink_engine::position::Instance;
 use skink_replication::node::NodeOptions;
 use skink_replication::paxos::{self, Configuration, Gate, ReplicaId, Rules, Ticks};
+use skink_replication::recovery::RecoveryMode;
+use skink_replication::scheduler::Kind;
 use std::time::Duration;
 
 /// A millisecond, in the unit of virtual time.
@@ -68,6 +70,13 @@ impl Plan {
         }
     }
 
+    /// How many workers a replica has, and by what they execute; none: it executes in order, by itself.
+    pub fn crew(&self, index: usize) -> Option<(Kind, usize)> {
+        let kinds = [Kind::Table, Kind::Bitmap { bits: 512 }, Kind::Graph, Kind::Sequential];
+        let number = (self.seed / 13) as usize + index;
+        (!number.is_multiple_of(3)).then(|| (kinds[number % 4], 1 + number % 5))
+    }
+
     /// Checkpoints are frequent, so that logs are dropped and whoever was away needs a checkpoint.
     pub fn node_options(&self) -> NodeOptions {
         let order = paxos::Options {
@@ -84,6 +93,7 @@ impl Plan {
             checkpoint_log_bytes: [96 << 10, 256 << 10, 700 << 10][(self.seed / 5 % 3) as usize],
             checkpoint_interval: Duration::from_secs(2),
             request_timeout: Duration::from_millis([250, 600, 1500][(self.seed / 7 % 3) as usize]),
+            recovery: RecoveryMode::ALL[[2, 2, 2, 1, 2, 2, 0][(self.seed / 11 % 7) as usize]],
             // Few, so that there often is something to execute ahead of.
             burst: [1, 4, 64][(self.seed / 3 % 3) as usize],
             early_lag: [1, 4, 64][(self.seed / 9 % 3) as usize],

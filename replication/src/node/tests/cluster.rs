@@ -4,6 +4,7 @@ use crate::batch::{BatchOutcome, LocalBatch, LocalCommand};
 use crate::header::Digests;
 use crate::node::{Membership, Node, NodeOptions, Output, Passes, Question, View};
 use crate::paxos::{self, Configuration, Leadership, MembershipChange, ReplicaId, SessionNumber};
+use crate::recovery::RecoveryMode;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use skink_engine::command::{Command, Put, PutMode};
@@ -62,6 +63,7 @@ fn options() -> NodeOptions {
         checkpoint_log_bytes: 64 << 10,
         checkpoint_interval: Duration::from_secs(5),
         request_timeout: Duration::from_secs(10),
+        recovery: RecoveryMode::OnDemand,
         burst: 8,
         early_lag: 20,
     }

@@ -105,7 +105,7 @@ fn from_when_on_reads_may_be_executed_is_told_with_them() {
         one.sort_unstable();
         Digests::Keys(one)
     };
-    let mut view = |cluster: &mut Cluster, touches: Digests| {
+    let view = |cluster: &mut Cluster, touches: Digests| {
         let view: Arc<Mutex<Option<View>>> = Arc::default();
         let told = Arc::clone(&view);
         let tell = Arc::new(move |passes, result: Result<View, _>| {

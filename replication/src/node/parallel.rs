@@ -1,0 +1,119 @@
+//! Execution by a crew: decided batches go to it, some at a time, and come back executed.
+//!
+//! What is no batch of commands, or was executed ahead in part, is executed by the node itself, when the crew has nothing.
+
+use super::Node;
+use super::execution::{MAX_BURST_BYTES, MAX_BURST_COMMANDS};
+use crate::batch::LocalCommand;
+use crate::crew::Crew;
+use crate::header::{Content, Header};
+use crate::identity::Verdict;
+use crate::paxos::DeliveredContent;
+use crate::replica::BatchReply;
+use crate::workers::{Done, Work};
+use skink_engine::error::Fault;
+use skink_engine::log::BodyReader;
+use skink_engine::position::{Instance, LogPosition};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A batch that the crew has.
+struct InFlight {
+    instance: Instance,
+    header: Arc<Header>,
+    commands: usize,
+    reply: Option<BatchReply>,
+}
+
+/// A crew, and what it is at.
+#[derive(Default)]
+pub(super) struct Parallel {
+    crew: Option<Box<dyn Crew>>,
+    in_flight: VecDeque<InFlight>,
+    done: Vec<Done>,
+}
+
+impl Parallel {
+    /// Whether the crew has something that waits for room.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+}
+
+impl Node {
+    /// From now on this crew executes.
+    pub fn set_crew(&mut self, crew: Box<dyn Crew>) {
+        self.execution.parallel.crew = Some(crew);
+    }
+
+    /// Hands the next batches to the crew and waits for it, as far as one turn goes; how many commands and bytes that were.
+    /// Nothing if there is no crew, or the next is nothing for it.
+    pub(super) fn execute_by_crew(&mut self, reader: &mut BodyReader<'_>) -> Result<(u64, usize), Fault> {
+        let Some(mut crew) = self.execution.parallel.crew.take() else { return Ok((0, 0)) };
+        let result = self.turn(crew.as_mut(), reader);
+        self.execution.parallel.crew = Some(crew);
+        result
+    }
+
+    fn turn(&mut self, crew: &mut dyn Crew, reader: &mut BodyReader<'_>) -> Result<(u64, usize), Fault> {
+        let mut bytes = 0;
+        if crew.in_flight() == 0 {
+            let mut ahead = self.execution.progress.clone();
+            let mut commands = 0;
+            while self.execution.parallel.in_flight.len() < self.options.burst
+                && commands < MAX_BURST_COMMANDS
+                && bytes < MAX_BURST_BYTES
+            {
+                let number = self.execution.parallel.in_flight.len();
+                let Some(next) = self.execution.delivered.get(number) else { break };
+                let (instance, DeliveredContent::Header { header, payload }) = (next.instance, next.content.clone())
+                else {
+                    break;
+                };
+                let Content::Commands { payload_len, .. } = header.content else { break };
+                let planned = self.execution.plan.get(instance);
+                let is_begun = planned.and_then(|it| it.part.as_ref()).is_some_and(|part| part.is_begun());
+                if is_begun || ahead.ids.verdict(&header.id) == Verdict::Skip {
+                    break;
+                }
+                let Some((local, reply)) = self.take_commands(&header, payload, reader)? else { break };
+                let (time_ms, _) = ahead.deliver(instance, &header);
+                commands += local.len() as u64;
+                bytes += payload_len as usize;
+                let in_flight = InFlight { instance, header, commands: local.len(), reply };
+                self.execution.parallel.in_flight.push_back(in_flight);
+                crew.submit(Work { instance, time_ms, commands: local });
+            }
+        }
+        if self.execution.parallel.in_flight.is_empty() {
+            return Ok((0, 0));
+        }
+        let mut done = std::mem::take(&mut self.execution.parallel.done);
+        let outcome = crew.join(&mut done);
+        let executed = self.execution.commands;
+        for Done { instance, replies } in done.drain(..) {
+            let Some(in_flight) = self.execution.parallel.in_flight.pop_front() else { break };
+            assert_eq!(in_flight.instance, instance, "E1: batches are done in their order");
+            let answer = in_flight.reply.map(|reply| (reply, replies));
+            self.batch_executed(instance, &in_flight.header, in_flight.commands, answer);
+            self.execution.delivered.pop_front();
+        }
+        self.execution.parallel.done = done;
+        let stalled = outcome?;
+        self.execution.note_room(stalled.as_deref());
+        Ok((self.execution.commands - executed, bytes))
+    }
+
+    /// The commands of a batch, and who gets their replies; `None` if its payload isn't here yet.
+    pub(super) fn take_commands(
+        &mut self,
+        header: &Header,
+        payload: Option<LogPosition>,
+        reader: &mut BodyReader<'_>,
+    ) -> Result<Option<(Vec<LocalCommand>, Option<BatchReply>)>, Fault> {
+        if let Some(own) = self.batches.take(&header.id) {
+            return Ok(Some((own.commands, own.reply)));
+        }
+        Ok(self.read_commands(header, payload, reader)?.map(|commands| (commands, None)))
+    }
+}

@@ -1,0 +1,70 @@
+//! How a replica comes back: what happens before it answers its clients.
+
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// What a replica that comes back does before it answers (the paper's section V). One way through the code, with steps left
+/// out, so that they can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecoveryMode {
+    /// All segments are installed and all old commands are executed first.
+    Classic,
+    /// All segments are installed first; what somebody waits for is executed ahead of other old commands.
+    Speedy,
+    /// Segments are installed when something needs them; what somebody waits for is executed ahead of other old commands.
+    #[default]
+    OnDemand,
+}
+
+impl RecoveryMode {
+    /// All of them, from the slowest to the fastest.
+    pub const ALL: [RecoveryMode; 3] = [RecoveryMode::Classic, RecoveryMode::Speedy, RecoveryMode::OnDemand];
+
+    /// Whether the whole state is installed before anything else.
+    pub fn installs_first(self) -> bool {
+        self != RecoveryMode::OnDemand
+    }
+
+    /// Whether something may be executed ahead of order.
+    pub fn executes_ahead(self) -> bool {
+        self != RecoveryMode::Classic
+    }
+}
+
+impl fmt::Display for RecoveryMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecoveryMode::Classic => "classic",
+            RecoveryMode::Speedy => "speedy",
+            RecoveryMode::OnDemand => "on-demand",
+        })
+    }
+}
+
+/// A name that is none.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no way of recovery {0:?}: it is classic, speedy or on-demand")]
+pub struct UnknownMode(String);
+
+impl FromStr for RecoveryMode {
+    type Err = UnknownMode;
+
+    fn from_str(name: &str) -> Result<RecoveryMode, UnknownMode> {
+        RecoveryMode::ALL.into_iter().find(|mode| mode.to_string() == name).ok_or_else(|| UnknownMode(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RecoveryMode;
+
+    #[test]
+    fn names_come_back() {
+        for mode in RecoveryMode::ALL {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        assert!("fast".parse::<RecoveryMode>().is_err());
+        assert_eq!(RecoveryMode::default(), RecoveryMode::OnDemand);
+    }
+}

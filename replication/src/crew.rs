@@ -32,6 +32,9 @@ pub trait Crew: Send {
 
     /// Batches that are submitted and not done.
     fn in_flight(&self) -> usize;
+
+    /// Batches, since the start, of which several workers could execute commands at the same time.
+    fn parallel(&self) -> u64;
 }
 
 /// Executes on an engine; a full disk is for others to wait for.
@@ -129,6 +132,10 @@ impl Crew for Workers {
     fn in_flight(&self) -> usize {
         self.pool.in_flight()
     }
+
+    fn parallel(&self) -> u64 {
+        self.pool.handed_over()
+    }
 }
 
 /// A crew of one thread that does what several could: for the simulator.
@@ -155,6 +162,7 @@ pub mod simulated {
         hash: H,
         workers: usize,
         random: u64,
+        submitted: u64,
         slots: VecDeque<Slot>,
         /// What each worker is at, and the commands that it has executed of it.
         busy: Vec<Option<(Unit, usize)>>,
@@ -165,7 +173,16 @@ pub mod simulated {
         pub fn new(kind: Kind, workers: usize, seed: u64, executor: E, hash: H) -> Simulated<E, H> {
             let busy = (0..workers).map(|_| None).collect();
             let scheduler = build(kind, workers);
-            Simulated { scheduler, executor, hash, workers, random: seed | 1, slots: VecDeque::new(), busy }
+            Simulated {
+                scheduler,
+                executor,
+                hash,
+                workers,
+                random: seed | 1,
+                submitted: 0,
+                slots: VecDeque::new(),
+                busy,
+            }
         }
 
         fn below(&mut self, bound: usize) -> usize {
@@ -208,6 +225,7 @@ pub mod simulated {
         fn submit(&mut self, work: Work) {
             let commands = work.commands.iter().map(|local| &local.command);
             let footprints = Footprints::of(commands, &self.hash);
+            self.submitted += 1;
             self.scheduler.admit(Self::number(&work), &footprints);
             let mut index = 0_u16;
             let indexes = work.commands.iter().map(|local| {
@@ -246,6 +264,10 @@ pub mod simulated {
 
         fn in_flight(&self) -> usize {
             self.slots.len()
+        }
+
+        fn parallel(&self) -> u64 {
+            self.submitted
         }
     }
 }

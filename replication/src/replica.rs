@@ -91,6 +91,8 @@ pub struct Statistics {
     pub parked_reads: AtomicU64,
     /// Reads that were answered while this replica had old commands to execute, none of them on their keys.
     pub early_reads: AtomicU64,
+    /// Batches that workers executed.
+    pub parallel_batches: AtomicU64,
     /// Batches of this replica's clients that wait for old commands.
     pub parked_batches: AtomicU64,
     /// Commands that were executed before older ones.

@@ -145,6 +145,7 @@ pub struct Pool {
     executed: VecDeque<Done>,
     /// Batches that the hub has.
     in_hub: usize,
+    handed_over: u64,
     /// Filled again for each batch.
     footprints: Footprints,
     inline_below_ns: u64,
@@ -174,6 +175,7 @@ impl Pool {
             executor,
             executed: VecDeque::new(),
             in_hub: 0,
+            handed_over: 0,
             footprints: Footprints::default(),
             inline_below_ns: if options.workers == 0 { u64::MAX } else { options.inline_below_ns },
             cost_ns: 0,
@@ -220,6 +222,7 @@ impl Pool {
         self.footprints.clear();
         batch.work.commands.iter().for_each(|local| self.footprints.push(&local.command, &hash));
         self.in_hub += 1;
+        self.handed_over += 1;
         self.hub.submit(batch, &self.footprints, fault);
     }
 
@@ -265,6 +268,11 @@ impl Pool {
     /// Batches that are handed in and not drained.
     pub fn in_flight(&self) -> usize {
         self.executed.len() + self.in_hub
+    }
+
+    /// Batches that workers got since the start; the others were executed where they were submitted.
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over
     }
 
     /// Whether everything that was handed in is executed.

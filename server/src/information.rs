@@ -74,6 +74,7 @@ fn sections(server: &ServerContext) -> Vec<(&'static str, Fields)> {
                 ("rejected_connections", count(&server.connections_refused)),
                 ("ordered_commands", count(&statistics.commands)),
                 ("ordered_batches", count(&statistics.batches)),
+                ("parallel_batches", count(&statistics.parallel_batches)),
                 ("log_writes", count(&statistics.cycles)),
                 ("parked_reads", count(&statistics.parked_reads)),
                 ("early_reads", count(&statistics.early_reads)),

@@ -105,7 +105,15 @@ impl Cluster {
     /// # Panics
     /// A replica does not start.
     pub fn start_on(options: &[&str], data: impl Fn(&Path, usize) -> PathBuf) -> Cluster {
-        Cluster::begin(Addresses::free(), None, options, data)
+        Cluster::begin(Addresses::free(), None, [options; 3], data)
+    }
+
+    /// A new cluster each of whose replicas has options of its own.
+    ///
+    /// # Panics
+    /// A replica does not start.
+    pub fn start_each(options: [&[&str]; 3]) -> Cluster {
+        Cluster::begin(Addresses::free(), None, options, |folder, replica| folder.join(format!("data-{replica}")))
     }
 
     /// A new cluster with a network that can be cut.
@@ -115,13 +123,13 @@ impl Cluster {
     pub fn start_with_network(options: &[&str]) -> Cluster {
         let addresses = Addresses::free();
         let network = Network::new(addresses);
-        Cluster::begin(addresses, Some(network), options, |folder, replica| folder.join(format!("data-{replica}")))
+        Cluster::begin(addresses, Some(network), [options; 3], |folder, replica| folder.join(format!("data-{replica}")))
     }
 
     fn begin(
         addresses: Addresses,
         network: Option<Network>,
-        options: &[&str],
+        options: [&[&str]; 3],
         data: impl Fn(&Path, usize) -> PathBuf,
     ) -> Cluster {
         let folder = tempfile::tempdir().expect("a folder for the data");
@@ -130,7 +138,7 @@ impl Cluster {
         // None is ready before all are there.
         let servers = std::thread::scope(|scope| {
             let start = |replica: usize, data: &Path| {
-                let options = addresses.options(replica, has_network, options);
+                let options = addresses.options(replica, has_network, options[replica - 1]);
                 Server::on(data, &options.iter().map(String::as_str).collect::<Vec<_>>())
             };
             let starts = REPLICAS.iter().zip(&data).map(|(replica, data)| scope.spawn(move || start(*replica, data)));
@@ -221,16 +229,16 @@ impl Cluster {
         self.server_mut(replica).try_restart()
     }
 
-    /// What a replica says of itself in `INFO replication`; `None` where it does not answer.
+    /// What a replica says of itself in `INFO`; `None` where it does not answer.
     pub fn info(&self, replica: usize, field: &str) -> Option<String> {
         let mut wire = Wire::try_connect(&self.addresses.client(replica)).ok()?;
         wire.set_patience(Duration::from_secs(5));
-        wire.try_send(&crate::wire::request(&[b"INFO", b"replication"])).ok()?;
+        wire.try_send(&crate::wire::request(&[b"INFO", b"all"])).ok()?;
         let text = String::from_utf8(wire.try_reply().ok()?).ok()?;
         text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(|value| value.trim().to_string())
     }
 
-    /// Waits until a field of `INFO replication` is as it should be.
+    /// Waits until a field of `INFO` is as it should be.
     ///
     /// # Panics
     /// It never is.

@@ -46,6 +46,11 @@ impl Node {
         self.execution.parallel.crew = Some(crew);
     }
 
+    /// Batches, since the start, of which several workers could execute commands at the same time.
+    pub fn parallel_batches(&self) -> u64 {
+        self.execution.parallel.crew.as_ref().map_or(0, |crew| crew.parallel())
+    }
+
     /// Hands the next batches to the crew and waits for it, as far as one turn goes; how many commands and bytes that were.
     /// Nothing if there is no crew, or the next is nothing for it.
     pub(super) fn execute_by_crew(&mut self, reader: &mut BodyReader<'_>) -> Result<(u64, usize), Fault> {

@@ -338,6 +338,7 @@ impl Runner {
         statistics.commands.store(commands, Ordering::Relaxed);
         statistics.batches.store(batches, Ordering::Relaxed);
         statistics.cycles.store(writes, Ordering::Relaxed);
+        statistics.parallel_batches.store(self.node.parallel_batches(), Ordering::Relaxed);
         let early = self.node.early_counts();
         statistics.parked_reads.store(early.parked_reads, Ordering::Relaxed);
         statistics.parked_batches.store(early.parked_batches, Ordering::Relaxed);

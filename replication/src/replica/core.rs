@@ -298,6 +298,7 @@ impl Serving<'_> {
         let executed = self.execution.join()?;
         self.core.publish();
         let statistics = &self.core.shared.statistics;
+        statistics.parallel_batches.store(self.execution.parallel(), Ordering::Relaxed);
         for (replies, reply) in executed {
             statistics.batches.fetch_add(1, Ordering::Relaxed);
             statistics.commands.fetch_add(replies.len() as u64, Ordering::Relaxed);

@@ -44,6 +44,11 @@ impl Execution {
         Ok(())
     }
 
+    /// Batches, since the start, that workers executed.
+    pub(super) fn parallel(&self) -> u64 {
+        self.crew.as_ref().map_or(0, |crew| crew.parallel())
+    }
+
     /// Waits until all is executed; answers with the replies of each batch.
     pub(super) fn join(&mut self) -> Result<Vec<(Vec<Reply>, Option<BatchReply>)>, Fault> {
         if let Some(crew) = &mut self.crew {

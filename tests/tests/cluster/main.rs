@@ -16,6 +16,7 @@ mod libraries;
 mod load;
 mod majority;
 mod pauses;
+mod schedulers;
 
 /// Few and small files.
 const SMALL: &[&str] =

@@ -14,6 +14,7 @@
 //! | [`report`] | interleaved rounds, medians, ratios, goals, tables |
 //! | [`plot`] | curves as SVG and CSV |
 //! | [`figures`] | memory, disk and written bytes, read from the kernel |
+//! | [`schedule`] | schedulers: what they cost, and what they let run side by side |
 //! | [`cli`] | arguments that the programs share |
 //! | [`child`] | embedded engines in a process of their own, for restarts and memory |
 //!
@@ -33,4 +34,5 @@ pub mod peers;
 pub mod plot;
 pub mod report;
 pub mod resp;
+pub mod schedule;
 pub mod workload;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 use thiserror::Error;
 
 /// What a replica that comes back does before it answers (the paper's section V). One way through the code, with steps left
@@ -53,6 +54,50 @@ impl FromStr for RecoveryMode {
     fn from_str(name: &str) -> Result<RecoveryMode, UnknownMode> {
         RecoveryMode::ALL.into_iter().find(|mode| mode.to_string() == name).ok_or_else(|| UnknownMode(name.to_owned()))
     }
+}
+
+/// How far a replica that came back has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecoveryState {
+    /// It does not know yet what it has missed.
+    Connecting,
+    /// It executes what it has missed, and answers.
+    CatchingUp,
+    /// It has executed all that it had missed when it came back.
+    UpToDate,
+}
+
+impl fmt::Display for RecoveryState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecoveryState::Connecting => "connecting",
+            RecoveryState::CatchingUp => "catching up",
+            RecoveryState::UpToDate => "up to date",
+        })
+    }
+}
+
+/// How the last start went, or goes on. Times count from the start of the process.
+#[derive(Debug, Clone)]
+pub struct RecoveryReport {
+    /// What is done before the first answer.
+    pub mode: RecoveryMode,
+    /// How far it is.
+    pub state: RecoveryState,
+    /// How long it has been going on, or took.
+    pub since_start: Duration,
+    /// Batches between its checkpoint and what was decided when it came back.
+    pub old_batches: u64,
+    /// Those that are not executed.
+    pub left_batches: u64,
+    /// Batches executed in a second, lately.
+    pub batches_per_second: u64,
+    /// About how long it will take; `None` where that can't be said.
+    pub time_left: Option<Duration>,
+    /// When the first request was answered.
+    pub first_answer: Option<Duration>,
+    /// When all old batches were executed.
+    pub up_to_date: Option<Duration>,
 }
 
 #[cfg(test)]

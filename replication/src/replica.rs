@@ -15,6 +15,7 @@ mod execute;
 mod joining;
 mod members;
 mod options;
+mod watch;
 
 pub use options::{ClusterOptions, ReplicaOptions};
 
@@ -24,6 +25,7 @@ use crate::crew::{OnEngine, Workers};
 use crate::log_preparation::LogPreparation;
 use crate::node::{ChangeReply, Node, Passes, Question, View};
 use crate::paxos::{MembershipChange, ReplicaId};
+use crate::recovery::RecoveryReport;
 use crate::replay::{OldLog, Progress};
 use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
 use crate::transport::Waker;
@@ -127,6 +129,8 @@ pub(crate) struct Shared {
     pub(crate) statistics: Statistics,
     /// Wakes the replica's thread where it waits for sockets.
     waker: Option<Waker>,
+    /// How the start went, of one among others.
+    pub(crate) recovery: Mutex<Option<RecoveryReport>>,
     /// How all replicas stand, of one among others.
     pub(crate) cluster_status: Mutex<Option<ClusterStatus>>,
     room: Mutex<Room>,
@@ -157,6 +161,7 @@ impl Shared {
             must_stop: AtomicBool::new(false),
             statistics: Statistics::default(),
             waker,
+            recovery: Mutex::new(None),
             cluster_status: Mutex::new(None),
             room: Mutex::new(Room { checked_ms: 0, refuses_writes: None, refuses_deletes: None }),
         }
@@ -250,6 +255,7 @@ impl Replica {
         options: ReplicaOptions,
     ) -> Result<Replica, Fault> {
         let others: Vec<ReplicaId> = options.cluster.iter().flat_map(|it| it.peers.keys().copied()).collect();
+        let began = Instant::now();
         let mut joined = joining::join(&environment, root, &options)?;
         let started = Instant::now();
         let (engine, opened) = Engine::open(environment.clone(), root, joined.engine)?;
@@ -273,8 +279,15 @@ impl Replica {
         let (background, background_thread) = background::start(Arc::clone(&shared), None)?;
         let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
         let roster = members::Roster::new(joined.announcement, joined.label);
-        let runner =
-            cluster::Runner::new(Arc::clone(&shared), node, joined.transport, roster, background, log_preparation);
+        let runner = cluster::Runner::new(
+            began,
+            Arc::clone(&shared),
+            node,
+            joined.transport,
+            roster,
+            background,
+            log_preparation,
+        );
         Self::spawn(shared, move || runner.run(background_thread))
     }
 
@@ -320,6 +333,11 @@ impl Replica {
     /// Counters.
     pub fn statistics(&self) -> &Statistics {
         &self.shared.statistics
+    }
+
+    /// How its start went, or goes on; `None` for a single one.
+    pub fn recovery(&self) -> Option<RecoveryReport> {
+        self.shared.recovery.lock().clone()
     }
 
     /// Whether execution waits for room on the disk.

@@ -117,7 +117,7 @@ impl Batch {
 }
 
 /// The indexes in their revisions of a batch's commands: those of the payload count, local reads see what the ones before them
-/// wrote ([`execute_in_order`](crate::executor::execute_in_order)).
+/// wrote ([`execute_in_order`]).
 fn revision_indexes(commands: &[LocalCommand]) -> Vec<u16> {
     let mut index = 0_u16;
     let next = |local: &LocalCommand| {

@@ -1,5 +1,6 @@
 //! What the server tells of itself: INFO, CONFIG GET, SHOW, EXPLAIN.
 
+mod recovery;
 mod replication;
 
 pub(crate) use replication::redis_role;
@@ -84,6 +85,7 @@ fn sections(server: &ServerContext) -> Vec<(&'static str, Fields)> {
             ],
         ),
         ("Replication", replication::info(&status)),
+        ("Recovery", replica.recovery().map(|report| recovery::info(&report)).unwrap_or_default()),
         (
             "Skink",
             vec![
@@ -201,13 +203,19 @@ pub(crate) fn show(server: &ServerContext, topic: ShowTopic) -> Vec<Vec<String>>
         ShowTopic::Status => pairs(sections(server).into_iter().flat_map(|(_, fields)| fields).collect()),
         ShowTopic::Config => pairs(settings(server)),
         ShowTopic::Replicas => replication::rows(&replica.status()),
-        ShowTopic::Recovery => pairs(vec![
-            ("state", state.to_string()),
-            ("replayed_commands", statistics.replayed_commands.load(Ordering::Relaxed).to_string()),
-            ("replay_batches", statistics.replay_total_batches.load(Ordering::Relaxed).to_string()),
-            ("segments_installed", engine.installed_count().to_string()),
-            ("segments", engine.segment_count().to_string()),
-        ]),
+        ShowTopic::Recovery => {
+            let mut fields = match replica.recovery() {
+                Some(report) => recovery::rows(&report, statistics),
+                None => vec![
+                    ("state", state.to_string()),
+                    ("replayed_commands", statistics.replayed_commands.load(Ordering::Relaxed).to_string()),
+                    ("replay_batches", statistics.replay_total_batches.load(Ordering::Relaxed).to_string()),
+                ],
+            };
+            fields.push(("segments_installed", engine.installed_count().to_string()));
+            fields.push(("segments", engine.segment_count().to_string()));
+            pairs(fields)
+        }
         ShowTopic::Segments => {
             let names = ["segment", "generation", "bytes", "keys", "live_bytes", "digest"].map(String::from).to_vec();
             let rows = engine.segment_cuts().into_iter().enumerate().map(|(number, cut)| {

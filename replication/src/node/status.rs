@@ -71,6 +71,10 @@ impl PeerStatuses {
         self.heard.get(&peer).copied().unwrap_or(unknown)
     }
 
+    fn has_heard(&self, peer: ReplicaId) -> bool {
+        self.heard.contains_key(&peer)
+    }
+
     fn decided(&self) -> Instance {
         self.heard.values().map(|status| status.decided).max().unwrap_or_default()
     }
@@ -192,6 +196,13 @@ impl Node {
     /// Commands and batches that were executed, and log writes, since the start.
     pub fn counts(&self) -> (u64, u64, u64) {
         (self.execution.commands, self.execution.batches, self.log.writes_done())
+    }
+
+    /// The last instance that anybody is known to have decided, once there is a leader that this replica talks with.
+    pub fn known_decided(&self) -> Option<Instance> {
+        let is_heard = |leader| leader == self.own || self.statuses.has_heard(leader);
+        self.leader().filter(|leader| is_heard(*leader))?;
+        Some(self.protocol.decided().max(self.statuses.decided()))
     }
 
     /// What is executed and answered out of order, as somebody waits for it.

@@ -10,11 +10,12 @@
 
 use super::joining::{Joined, transport_fault};
 use super::members::Roster;
+use super::watch::Watch;
 use super::{Job, Phase, Shared};
 use crate::background::{BackgroundJob, Handle};
 use crate::batch::Refusal;
 use crate::log_preparation::LogPreparation;
-use crate::node::{Channel as NodeChannel, DEFAULT_BURST, DEFAULT_EARLY_LAG, Node, NodeOptions, Output};
+use crate::node::{Channel as NodeChannel, DEFAULT_BURST, DEFAULT_EARLY_LAG, Node, NodeOptions, Output, Passes};
 use crate::paxos::{self, ReplicaId, SessionNumber, Ticks};
 use crate::transport::{self, Agreement, Channel, Sent, Transport, TransportEvent};
 use skink_engine::error::Fault;
@@ -80,10 +81,12 @@ pub(super) struct Runner {
     status_due: Instant,
     is_stopping: Option<Instant>,
     pub(super) roster: Roster,
+    watch: Watch,
 }
 
 impl Runner {
     pub(super) fn new(
+        began: Instant,
         shared: Arc<Shared>,
         node: Node,
         transport: Transport,
@@ -91,7 +94,9 @@ impl Runner {
         background: Handle,
         log_preparation: LogPreparation,
     ) -> Runner {
+        let watch = Watch::new(began, shared.options.recovery, &node);
         Runner {
+            watch,
             shared,
             node,
             transport,
@@ -129,6 +134,7 @@ impl Runner {
             self.cycle()?;
             self.donate()?;
             self.publish();
+            self.publish_recovery();
         }
         if !self.shared.must_stop.load(Ordering::Acquire)
             && let Some(cut) = self.node.last_cut()
@@ -262,8 +268,18 @@ impl Runner {
                         self.transport.refuse_peer(peer, *session, text);
                     }
                 }
-                Output::Answer(reply, outcome) => reply(outcome),
-                Output::Pass(tell, passes, result) => tell(passes, result),
+                Output::Answer(reply, outcome) => {
+                    if outcome.is_ok() {
+                        self.watch.answered();
+                    }
+                    reply(outcome);
+                }
+                Output::Pass(tell, passes, result) => {
+                    if result.is_ok() && passes != Passes::Some(Vec::new()) {
+                        self.watch.answered();
+                    }
+                    tell(passes, result);
+                }
                 Output::Checkpoint { cut, replies } => self.background.push(BackgroundJob::Checkpoint { cut, replies }),
                 Output::CheckIncoming(incoming) => self.background.push(BackgroundJob::CheckIncoming(incoming)),
                 Output::LeadershipChanged(leadership) => {
@@ -345,6 +361,13 @@ impl Runner {
         statistics.early_reads.store(early.reads, Ordering::Relaxed);
         statistics.early_commands.store(early.commands, Ordering::Relaxed);
         shared.is_stalled.store(self.node.is_full(), Ordering::Relaxed);
+    }
+
+    /// Tells of the recovery, as long as it goes on.
+    fn publish_recovery(&mut self) {
+        if let Some(report) = self.watch.look(&self.node) {
+            *self.shared.recovery.lock() = Some(report);
+        }
     }
 
     fn publish(&mut self) {

@@ -16,6 +16,7 @@ mod libraries;
 mod load;
 mod majority;
 mod pauses;
+mod recovery;
 mod schedulers;
 
 /// Few and small files.

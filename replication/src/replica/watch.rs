@@ -1,0 +1,93 @@
+//! How a start goes on, for people: what was missed, how much of it is executed, when the first request was answered.
+
+use crate::node::Node;
+use crate::recovery::{RecoveryMode, RecoveryReport, RecoveryState};
+use skink_engine::position::Instance;
+use std::time::{Duration, Instant};
+
+/// Between two looks at how fast it goes.
+const STEP: Duration = Duration::from_millis(250);
+
+/// Watches a replica from the start of its process until it is up to date.
+pub(super) struct Watch {
+    began: Instant,
+    report: RecoveryReport,
+    /// What must be executed; known once a leader is.
+    target: Option<Instance>,
+    from: Instance,
+    looked: (Instant, Instance),
+}
+
+impl Watch {
+    pub(super) fn new(began: Instant, mode: RecoveryMode, node: &Node) -> Watch {
+        let from = node.executed();
+        let report = RecoveryReport {
+            mode,
+            state: RecoveryState::Connecting,
+            since_start: Duration::ZERO,
+            old_batches: 0,
+            left_batches: 0,
+            batches_per_second: 0,
+            time_left: None,
+            first_answer: None,
+            up_to_date: None,
+        };
+        Watch { began, report, target: None, from, looked: (Instant::now(), from) }
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&mut self) {
+        if self.report.first_answer.is_none() {
+            let elapsed = self.began.elapsed();
+            self.report.first_answer = Some(elapsed);
+            tracing::info!(ms = elapsed.as_millis() as u64, "the first request since the start is answered");
+        }
+    }
+
+    /// Looks at the node; what is to be told, if that is something new.
+    pub(super) fn look(&mut self, node: &Node) -> Option<RecoveryReport> {
+        if self.report.state == RecoveryState::UpToDate {
+            return None;
+        }
+        let (now, executed) = (Instant::now(), node.executed());
+        if self.target.is_none()
+            && let Some(target) = node.known_decided()
+        {
+            let old = target.get().saturating_sub(self.from.get());
+            self.target = Some(target);
+            self.report.old_batches = old;
+            self.report.state = RecoveryState::CatchingUp;
+            tracing::info!(
+                old_batches = old,
+                ms = self.began.elapsed().as_millis() as u64,
+                "it is known what was missed"
+            );
+        }
+        self.report.since_start = now - self.began;
+        if let Some(target) = self.target {
+            self.report.left_batches = target.get().saturating_sub(executed.get());
+            if now - self.looked.0 >= STEP {
+                let (since, before) = std::mem::replace(&mut self.looked, (now, executed));
+                let done = executed.get().saturating_sub(before.get());
+                self.report.batches_per_second = (done as f64 / (now - since).as_secs_f64()) as u64;
+                self.report.time_left = self.time_left();
+            }
+            if self.report.left_batches == 0 {
+                self.report.state = RecoveryState::UpToDate;
+                self.report.time_left = None;
+                self.report.up_to_date = Some(self.began.elapsed());
+                tracing::info!(
+                    old_batches = self.report.old_batches,
+                    ms = self.began.elapsed().as_millis() as u64,
+                    "all that was missed is executed"
+                );
+            }
+        }
+        Some(self.report.clone())
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        let rate = self.report.batches_per_second;
+        (rate > 0).then(|| Duration::from_secs_f64(self.report.left_batches as f64 / rate as f64))
+    }
+}

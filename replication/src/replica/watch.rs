@@ -16,6 +16,8 @@ pub(super) struct Watch {
     target: Option<Instance>,
     from: Instance,
     looked: (Instant, Instance),
+    /// The first answer, as far as it was told of.
+    told_answer: Option<Duration>,
 }
 
 impl Watch {
@@ -32,7 +34,7 @@ impl Watch {
             first_answer: None,
             up_to_date: None,
         };
-        Watch { began, report, target: None, from, looked: (Instant::now(), from) }
+        Watch { began, report, target: None, from, looked: (Instant::now(), from), told_answer: None }
     }
 
     /// A request was answered.
@@ -47,7 +49,10 @@ impl Watch {
     /// Looks at the node; what is to be told, if that is something new.
     pub(super) fn look(&mut self, node: &Node) -> Option<RecoveryReport> {
         if self.report.state == RecoveryState::UpToDate {
-            return None;
+            // The first request may come later.
+            let has_news =
+                std::mem::replace(&mut self.told_answer, self.report.first_answer) != self.report.first_answer;
+            return has_news.then(|| self.report.clone());
         }
         let (now, executed) = (Instant::now(), node.executed());
         if self.target.is_none()
@@ -83,6 +88,7 @@ impl Watch {
                 );
             }
         }
+        self.told_answer = self.report.first_answer;
         Some(self.report.clone())
     }
 

@@ -149,7 +149,7 @@ fn decode_plain(plain: &[u8]) -> Result<Vec<Command>, PayloadError> {
     if rest.is_empty() { Ok(commands) } else { Err(PayloadError(format!("{} bytes follow its commands", rest.len()))) }
 }
 
-/// Why a batch was not executed; but for [`Refusal::NoMajority`], nothing of it has happened or will.
+/// Why a batch has no replies; but for [`Refusal::NoMajority`] and [`Refusal::Late`], nothing of it has happened or will.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// No room on the disk.
@@ -158,6 +158,9 @@ pub enum Refusal {
     /// No majority of the replicas could be reached in time. What was handed in may be executed later, or never.
     #[error("{0}")]
     NoMajority(String),
+    /// It has its place in the order and will be executed, too late for whoever waits.
+    #[error("{0}")]
+    Late(String),
     /// This replica has not executed yet what must be seen. Nothing has happened.
     #[error("{0}")]
     CatchingUp(String),

@@ -353,7 +353,12 @@ impl Node {
                 self.outputs.push(Output::RestartSession { peer, session, reason });
             }
             Effect::RefusePeer { peer, known } => self.outputs.push(Output::RefusePeer { peer, known }),
-            Effect::Deliver(delivered) => self.execution.deliver(delivered),
+            Effect::Deliver(delivered) => {
+                for id in delivered.iter().filter_map(paxos::Delivered::batch) {
+                    self.batches.decided(&id);
+                }
+                self.execution.deliver(delivered);
+            }
             // The protocol is asked directly: see `propose_waiting`.
             Effect::Refuse { .. } => {}
             Effect::ReadIndex { read, index } if self.down == Some(read) => self.is_up_again(index),

@@ -355,6 +355,7 @@ fn refusal_text(refusal: &Refusal) -> String {
     match refusal {
         Refusal::DiskFull(what) => format!("DISKFULL {what}"),
         Refusal::NoMajority(what) => format!("CLUSTERDOWN {what}"),
+        Refusal::Late(what) => format!("ERR {what}"),
         Refusal::CatchingUp(what) => format!("TRYAGAIN {what}"),
         Refusal::ShuttingDown => format!("ERR {refusal}"),
     }

@@ -45,6 +45,13 @@ impl Node {
             );
             self.outputs.push(Output::Pass(tell, passes, Err(Refusal::CatchingUp(why))));
         }
+        for reply in batches.decided {
+            let why = format!(
+                "this replica{is_why} has not executed the command within {ms} ms; it will be executed, and its reply is lost"
+            );
+            self.outputs.push(Output::Answer(reply, Err(Refusal::Late(why))));
+        }
+        let batches = batches.unknown;
         if batches.is_empty() && reads.is_empty() {
             return;
         }

@@ -24,6 +24,17 @@ pub(super) struct Outstanding {
     pub(super) reply: Option<BatchReply>,
     submitted: u64,
     proposed: u64,
+    /// It has its place in the order.
+    is_decided: bool,
+}
+
+/// Who has waited too long for a batch.
+#[derive(Default)]
+pub(super) struct Late {
+    /// The batch has its place in the order, and will be executed here.
+    pub(super) decided: Vec<BatchReply>,
+    /// Nobody knows.
+    pub(super) unknown: Vec<BatchReply>,
 }
 
 /// The batches of this replica's proxies.
@@ -62,7 +73,8 @@ impl OwnBatches {
         let id = BatchId { proxy, incarnation, sequence: *sequence };
         let LocalBatch { time_ms, commands, content, payload, .. } = batch;
         let header = Arc::new(Header { id, time_ms, content });
-        let outstanding = Outstanding { header, payload, commands, reply, submitted: now, proposed: now };
+        let outstanding =
+            Outstanding { header, payload, commands, reply, submitted: now, proposed: now, is_decided: false };
         self.outstanding.insert(id, outstanding);
         Some(id)
     }
@@ -96,10 +108,21 @@ impl OwnBatches {
         self.outstanding.values().any(|outstanding| now.saturating_sub(outstanding.proposed) >= ticks)
     }
 
+    /// It has its place in the order.
+    pub(super) fn decided(&mut self, id: &BatchId) {
+        if let Some(outstanding) = self.outstanding.get_mut(id) {
+            outstanding.is_decided = true;
+        }
+    }
+
     /// Those who have waited so long: they are told, and their batches go on.
-    pub(super) fn expired(&mut self, now: u64, ticks: u64) -> Vec<BatchReply> {
-        let late = self.outstanding.values_mut().filter(|it| now.saturating_sub(it.submitted) >= ticks);
-        late.filter_map(|outstanding| outstanding.reply.take()).collect()
+    pub(super) fn expired(&mut self, now: u64, ticks: u64) -> Late {
+        let mut late = Late::default();
+        for outstanding in self.outstanding.values_mut().filter(|it| now.saturating_sub(it.submitted) >= ticks) {
+            let told = if outstanding.is_decided { &mut late.decided } else { &mut late.unknown };
+            told.extend(outstanding.reply.take());
+        }
+        late
     }
 
     /// Nobody proposes them any more; those who wait are to be told.

@@ -383,5 +383,9 @@ impl World {
 
 /// Whether a refused batch may have been executed, or may still be.
 fn may_have_happened(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::NoMajority(text) if text.contains("may still be executed") || text.contains("may have been executed"))
+    match refusal {
+        Refusal::Late(_) => true,
+        Refusal::NoMajority(text) => text.contains("may still be executed") || text.contains("may have been executed"),
+        _ => false,
+    }
 }

@@ -1,6 +1,7 @@
 //! A replica that comes back, while it has old commands to execute: what its clients need is executed first.
 
 use super::cluster::Cluster;
+use crate::batch::Refusal;
 use crate::header::Digests;
 use crate::node::{Passes, Question, View};
 use parking_lot::Mutex;
@@ -139,4 +140,22 @@ fn from_when_on_reads_may_be_executed_is_told_with_them() {
     assert_eq!(missing(&mut cluster), before);
     drop(held);
     assert!(missing(&mut cluster) > before);
+}
+
+/// The command behind all others has its place: nobody doubts the majority.
+#[test]
+fn a_write_that_waits_too_long_for_old_commands_is_said_to_be_late() {
+    let mut cluster = Cluster::new(3);
+    let keys = busy(400);
+    missed(&mut cluster, &keys);
+    cluster.node(3).options.burst = 0;
+    let answer = cluster.write(3, "busy/7");
+    cluster.node(3).options.early_lag = usize::MAX;
+    cluster.until("it is answered", |_| answer.lock().is_some());
+    let answer = answer.lock().take().unwrap();
+    assert!(matches!(&answer, Err(Refusal::Late(what)) if what.contains("will be executed")), "{answer:?}");
+    assert!(!cluster.node(3).is_down());
+    cluster.node(3).options.burst = 8;
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.has(3, &["busy/7".into()]);
 }

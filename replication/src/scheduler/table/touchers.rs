@@ -11,8 +11,8 @@ use super::window::Window;
 /// Parts, as a power of two.
 const PART_BITS: u32 = 6;
 /// Entries of the smallest part.
-const MIN_PART: usize = 16;
-/// Entries that are not dead up to which a part gets four places for each; above, two.
+const MIN_PART: usize = 64;
+/// Entries that are not dead up to which a part gets eight places for each; above, two.
 const ROOMY: usize = 512;
 
 /// In the place of the readers: there are several, in a ring whose last cell is in the other bits.
@@ -35,8 +35,9 @@ const EMPTY: Entry = Entry { digest: 0, writer: 0, readers: VACANT };
 #[derive(Debug, Default)]
 struct Part {
     entries: Vec<Entry>,
-    /// Those that are not vacant.
+    /// Those that are not vacant, and how many these may be.
     used: usize,
+    most: usize,
 }
 
 /// The last touchers of each digest.
@@ -51,7 +52,7 @@ pub(super) struct Touchers {
 
 impl Default for Touchers {
     fn default() -> Touchers {
-        let part = || Part { entries: vec![EMPTY; MIN_PART], used: 0 };
+        let part = || Part { entries: vec![EMPTY; MIN_PART], used: 0, most: MIN_PART / 2 };
         Touchers { parts: (0..1 << PART_BITS).map(|_| part()).collect(), readers: Cells::default(), swept: 0 }
     }
 }
@@ -94,7 +95,7 @@ impl Part {
             }
         }
         if dead.is_none() {
-            if (self.used + 1) * 4 > self.entries.len() * 3 {
+            if self.used >= self.most {
                 return None;
             }
             self.used += 1;
@@ -109,7 +110,12 @@ impl Part {
     fn rebuild(&mut self, window: &Window, readers: &mut Cells) {
         let mut live = std::mem::take(&mut self.entries);
         live.retain_mut(|entry| entry.readers != VACANT && refresh(entry, window, readers));
-        let entries = if live.len() <= ROOMY { 4 * live.len() } else { 2 * live.len() }.max(MIN_PART);
+        // In small parts, the way to a vacant entry is to be short.
+        let (entries, most) = match live.len() {
+            few if few <= ROOMY => ((8 * few).max(MIN_PART), (4 * few).max(MIN_PART / 2)),
+            many => (2 * many, many + many / 2),
+        };
+        self.most = most;
         self.used = live.len();
         self.entries = vec![EMPTY; entries];
         for entry in live {

@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"SKINKDIR";
 const FOLDERS: [&str; 5] = ["catalog", "segments", "images", "checkpoints", "log"];
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
+    OUTLINE,
     "FORMAT",
     "FORMAT.new",
     label::NAME,
@@ -36,6 +37,7 @@ const OTHERS: [&str; 10] = [
     "lost+found",
     SEGMENTS_OLD,
 ];
+const OUTLINE: &str = "outline";
 const SEGMENTS_OLD: &str = "segments.old";
 
 /// How far a data directory was made.
@@ -318,6 +320,11 @@ impl Directory {
     /// Folder in which a donor's checkpoint is received.
     pub fn incoming(&self) -> PathBuf {
         self.root.join("incoming")
+    }
+
+    /// Folder in which the log's writes are noted.
+    pub fn outline(&self) -> PathBuf {
+        self.root.join(OUTLINE)
     }
 
     /// Folder of the log.

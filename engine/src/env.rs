@@ -68,6 +68,11 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// Takes a lock that one process at a time can have, for as long as the answer lives; `WouldBlock` where another has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// What tells one run of the machine from another, if that is known: what was written and not synced is there as long
+    /// as it is the same.
+    fn boot(&self) -> Option<u64> {
+        None
+    }
     /// Bytes that are free for this process where the path is.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 

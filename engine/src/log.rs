@@ -13,6 +13,7 @@
 
 mod file;
 mod frame;
+mod outline;
 mod reader;
 mod writer;
 
@@ -23,5 +24,6 @@ pub use file::{LogFiles, LogOptions};
 #[cfg(feature = "testing")]
 pub(crate) use frame::{FrameHead, HEAD_LEN};
 pub use frame::{FrameKind, MAX_FRAME_OVERHEAD};
-pub use reader::{BodyReader, Frame, LogScan, damaged, scan};
+pub use outline::Outline;
+pub use reader::{BodyReader, Frame, LogScan, damaged, scan, scan_with};
 pub use writer::LogWriter;

@@ -107,5 +107,5 @@ pub(super) fn make(
 
 pub(super) fn log_files(environment: &Environment, directory: &Directory, format: &Format) -> LogFiles {
     let options = LogOptions { file_len: format.log_file_len, ..LogOptions::default() };
-    LogFiles::new(environment, &directory.log(), options, format.directory)
+    LogFiles::new(environment, &directory.log(), options, format.directory).with_outline(&directory.outline())
 }

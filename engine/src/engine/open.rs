@@ -100,7 +100,8 @@ impl Engine {
         let newest = checkpoints.last().map(|checkpoint| checkpoint.folder.path());
         let place = place(&environment, &directory, &format.shape, newest);
         tidy_segments(&place, &manifest, &directory.segments_aside())?;
-        let log = crate::log::scan(&log_files, manifest.log_position, manifest.is_clean_stop)?;
+        let log =
+            crate::log::scan_with(&log_files, manifest.log_position, manifest.is_clean_stop, &log_files.outline())?;
         if log.torn > 0 {
             tracing::warn!(
                 position = log.end.get(),

@@ -63,6 +63,11 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
+    fn boot(&self) -> Option<u64> {
+        let id = fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(xxhash_rust::xxh3::xxh3_64(&id))
+    }
+
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }

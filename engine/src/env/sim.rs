@@ -72,8 +72,10 @@ impl Default for Faults {
 
 struct World {
     random: StdRng,
-    /// Raised by each power cut; handles of an older one are dead.
+    /// Raised by each power cut and kill; handles of an older one are dead.
     age: u64,
+    /// Raised by each power cut.
+    boot: u64,
     powered: bool,
     max_file_len: usize,
     next_file: FileId,
@@ -114,6 +116,7 @@ impl SimDisk {
         let world = World {
             random: StdRng::seed_from_u64(seed),
             age: 0,
+            boot: 0,
             powered: true,
             max_file_len,
             next_file: 0,
@@ -139,6 +142,7 @@ impl SimDisk {
     /// Cuts the power: what was not durable survives in part, old handles are dead, new ones work.
     pub fn power_cut(&self) {
         let mut world = self.world.lock();
+        world.boot += 1;
         let World { random, names, durable_names, name_changes, .. } = &mut *world;
         // Names: of each folder's changes a prefix survives.
         let mut lost: Vec<PathBuf> = Vec::new();
@@ -383,6 +387,10 @@ impl Disk for SimDisk {
             let inside = world.names.keys().filter(|path| path.parent() == Some(folder));
             Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_string())).collect())
         })
+    }
+
+    fn boot(&self) -> Option<u64> {
+        Some(self.world.lock().boot)
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {

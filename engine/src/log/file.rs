@@ -4,6 +4,7 @@
 //! `spare-<n>.log` waits to be used (again). The next file is prepared in the background before the writer
 //! gets there; a file gets its header first and its name after, both durable.
 
+use super::outline::{self, Outline, OutlineWriter};
 use crate::env::{BLOCK, BlockBuffer, DiskFile, Environment, Open};
 use crate::error::Fault;
 use crate::page::{self, PAGE_LEN};
@@ -12,11 +13,15 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 const MAGIC: &[u8; 8] = b"SKINKLOG";
 /// Unit in which files are zeroed.
 const ZERO_STEP: usize = 256 << 10;
+
+/// The number of this process among those that noted writes, before it is looked for.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Header page of a log file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +67,9 @@ pub struct LogFiles {
     pub(super) folder: PathBuf,
     pub(super) options: LogOptions,
     pub(super) directory: u64,
+    /// Where writes are noted, and the number of this process there.
+    pub(super) outline: Option<PathBuf>,
+    next_outline: AtomicU64,
     /// Held while a file is made: two that are made for one position would replace each other.
     making: Mutex<()>,
     shared: Mutex<Shared>,
@@ -87,9 +95,36 @@ impl LogFiles {
             folder: folder.to_path_buf(),
             options,
             directory,
+            outline: None,
+            next_outline: AtomicU64::new(UNKNOWN),
             making: Mutex::default(),
             shared: Mutex::default(),
         }
+    }
+
+    /// Notes writes in a folder, so that a start need not look for them.
+    #[must_use]
+    pub fn with_outline(self, folder: &Path) -> LogFiles {
+        LogFiles { outline: Some(folder.to_path_buf()), ..self }
+    }
+
+    /// What is noted of the log.
+    pub fn outline(&self) -> Outline {
+        let Some(folder) = &self.outline else { return Outline::default() };
+        let outline = Outline::read(self.environment.disk.as_ref(), folder);
+        let _ =
+            self.next_outline.compare_exchange(UNKNOWN, outline.next_process(), Ordering::Relaxed, Ordering::Relaxed);
+        outline
+    }
+
+    pub(super) fn outline_writer(&self) -> Option<OutlineWriter> {
+        let folder = self.outline.as_ref()?;
+        if self.next_outline.load(Ordering::Relaxed) == UNKNOWN {
+            // A number that was used would mix what two processes noted.
+            let _ = self.outline();
+        }
+        let process = self.next_outline.fetch_add(1, Ordering::Relaxed);
+        Some(OutlineWriter::new(&self.environment.disk, folder, process))
     }
 
     /// Longest body that a frame can have, with some room to spare in its file.
@@ -311,6 +346,9 @@ impl LogFiles {
             } else {
                 crate::files::remove_gently(disk.as_ref(), &path)?;
             }
+        }
+        if let Some(folder) = &self.outline {
+            outline::drop_below(disk.as_ref(), folder, self.first_of(position));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use super::file::{LogFileHeader, LogFiles};
 use super::frame::{FrameHead, FrameKind, HEAD_LEN};
+use super::outline::Outline;
 use crate::env::{BLOCK, DiskFile, Open};
 use crate::error::Fault;
 use crate::position::LogPosition;
@@ -194,6 +195,15 @@ impl LogFiles {
 /// # Errors
 /// Damage, which is never cut off; a missing file; faults of the disk.
 pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogScan, Fault> {
+    scan_with(files, from, was_clean, &Outline::default())
+}
+
+/// The same, with what is noted of the log: what was durable is taken from there, without a look at the log, and so without
+/// its payload frames. Damage of it shows when it is read.
+///
+/// # Errors
+/// Those of [`scan`].
+pub fn scan_with(files: &LogFiles, from: LogPosition, was_clean: bool, outline: &Outline) -> Result<LogScan, Fault> {
     let mut scan = LogScan { frames: Vec::new(), end: from, torn: 0, is_clean_end: false, last_file: None };
     let mut position = from;
     let mut write = WriteMark { frames: 0, heads: Vec::new() };
@@ -205,6 +215,25 @@ pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogS
     };
     loop {
         let file_end = open.first.plus(files.options.file_len);
+        let noted = outline.durable(position, open.header.epoch).filter(|_| write.heads.is_empty());
+        if let Some(noted) = noted.filter(|noted| noted.end <= file_end) {
+            let mut is_end = noted.end == file_end;
+            for (head, body) in &noted.frames {
+                is_end |= head.kind == FrameKind::End;
+                if head.kind == FrameKind::Ordering {
+                    let (position, body_len) = (head.position, head.body_len);
+                    scan.frames.push(Frame { position, kind: head.kind, body_len, body: body.clone() });
+                }
+            }
+            (position, complete) = (noted.end, None);
+            write = WriteMark { frames: scan.frames.len(), heads: Vec::new() };
+            if is_end {
+                open = files.open_to_read(file_end)?.ok_or_else(|| missing(files, file_end))?;
+                position = file_end.plus(BLOCK as u64);
+            }
+            scan.end = position;
+            continue;
+        }
         let head = files.head_at(&open, position)?;
         // Inside a write: of the same write and process; at its start: a start.
         let head = head.filter(|head| match write.heads.first() {
@@ -213,7 +242,7 @@ pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogS
         });
         let Some(head) = head else {
             // Once a process has written something, damage can be anywhere in what it wrote.
-            let search = if was_clean && position == from { 2 } else { u64::MAX };
+            let search = if was_clean && position == from { 2 } else { blocks_to_search(outline, position) };
             if position < file_end
                 && let Some(later) = files.later_write(&open, position, search)?
             {
@@ -234,7 +263,7 @@ pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogS
                 // Torn, unless something was written later.
                 Err(fault) => {
                     let after = head.write_start;
-                    return match files.later_write(&open, after, u64::MAX)? {
+                    return match files.later_write(&open, after, blocks_to_search(outline, after))? {
                         Some(_) => Err(fault),
                         None => Ok(cut(files, scan, &open, write.frames, after, position)),
                     };
@@ -265,6 +294,11 @@ pub fn scan(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogS
     scan.torn = position.since(scan.end);
     scan.frames.truncate(write.frames);
     finish(files, scan, &open, complete, !write.heads.is_empty())
+}
+
+/// How far behind a position a later write can be.
+fn blocks_to_search(outline: &Outline, position: LogPosition) -> u64 {
+    outline.known_end(position).map_or(u64::MAX, |end| end.since(position) / BLOCK as u64 + 1)
 }
 
 fn missing(files: &LogFiles, first: LogPosition) -> Fault {

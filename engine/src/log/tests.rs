@@ -8,7 +8,7 @@ mod damage;
 mod files;
 mod torn;
 
-use super::{BodyReader, FrameKind, LogFiles, LogOptions, LogScan, LogWriter, scan};
+use super::{BodyReader, FrameKind, LogFiles, LogOptions, LogScan, LogWriter, scan, scan_with};
 use crate::env::sim::{SimDisk, environment};
 use crate::env::{BLOCK, Disk, Environment};
 use crate::error::Fault;
@@ -48,7 +48,7 @@ fn folder() -> &'static Path {
 
 fn files(environment: &Environment) -> Arc<LogFiles> {
     let options = LogOptions { file_len: FILE_LEN, spares: 2 };
-    Arc::new(LogFiles::new(environment, folder(), options, 77))
+    Arc::new(LogFiles::new(environment, folder(), options, 77).with_outline(Path::new("/outline")))
 }
 
 impl Log {
@@ -83,7 +83,7 @@ impl Log {
     /// Starts anew, as a process does that finds this log.
     fn reopen(&mut self, was_clean: bool) -> LogScan {
         let files = files(&self.environment);
-        let scan = scan(&files, first(), was_clean).unwrap();
+        let scan = scan_both(&files, first(), was_clean).unwrap();
         self.writer = LogWriter::resume(Arc::clone(&files), &scan).unwrap();
         self.files = files;
         scan
@@ -111,10 +111,24 @@ fn summary(kind: FrameKind, body: &[u8]) -> Summary {
     (kind, body.len(), crc32fast::hash(body))
 }
 
+/// Scans the log alone, and with what is noted of it, which must make no difference but for payloads.
+fn scan_both(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<LogScan, Fault> {
+    let outline = files.outline();
+    let alone = scan(files, from, was_clean)?;
+    let noted = scan_with(files, from, was_clean, &outline).unwrap();
+    let ordering = |scan: &LogScan| -> Vec<super::Frame> {
+        scan.frames.iter().filter(|frame| frame.kind == FrameKind::Ordering).cloned().collect()
+    };
+    assert_eq!(ordering(&alone), ordering(&noted));
+    assert_eq!((alone.end, alone.torn > 0, alone.is_clean_end), (noted.end, noted.torn > 0, noted.is_clean_end));
+    assert_eq!(alone.last_file.is_some(), noted.last_file.is_some());
+    Ok(alone)
+}
+
 /// All frames from a position on, their bodies read and checked.
 fn read_all(files: &LogFiles, from: LogPosition, was_clean: bool) -> Result<Vec<Summary>, Fault> {
     let mut frames = Vec::new();
-    for frame in scan(files, from, was_clean)?.frames {
+    for frame in scan_both(files, from, was_clean)?.frames {
         let body = BodyReader::new(files).read(frame.position)?;
         assert_eq!(body.len(), frame.body_len as usize);
         assert!(frame.kind == FrameKind::Payload || frame.body == body);

@@ -2,6 +2,7 @@
 
 use super::file::{LogFile, LogFiles};
 use super::frame::{FrameHead, FrameKind, HEAD_LEN, frame_len};
+use super::outline::OutlineWriter;
 use super::reader::LogScan;
 use crate::env::{BLOCK, BlockBuffer};
 use crate::error::Fault;
@@ -26,6 +27,7 @@ pub struct LogWriter {
     /// Whether this process has written its first block, a seal. A start after a clean stop looks for it and for the
     /// write after it, so that damage of a process' first write is not taken for an empty log.
     has_sealed_start: bool,
+    outline: Option<OutlineWriter>,
 }
 
 impl LogWriter {
@@ -58,7 +60,9 @@ impl LogWriter {
     fn new(files: Arc<LogFiles>, file: LogFile, start: LogPosition) -> LogWriter {
         let nonce = (files.environment.random)() as u32;
         assert!(start.get().is_multiple_of(BLOCK as u64) && start > file.first);
+        let outline = files.outline_writer();
         LogWriter {
+            outline,
             files,
             file,
             nonce,
@@ -201,6 +205,9 @@ impl LogWriter {
         self.buffer.as_mut_slice()[at].copy_from_slice(&FrameHead { is_last: true, ..head }.encode());
         self.buffer.pad();
         let offset = self.write_start.since(self.file.first);
+        if let Some(outline) = &mut self.outline {
+            outline.note(self.file.first, self.write_start, self.buffer.as_slice());
+        }
         let written = self.file.file.write_all_at(self.buffer.as_slice(), offset);
         if let Err(error) = written {
             self.poisoned = Some(error.to_string());

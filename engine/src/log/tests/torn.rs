@@ -98,7 +98,7 @@ fn every_beginning_and_every_end_of_the_last_write() {
 #[test]
 fn a_power_cut_at_any_change_leaves_whole_writes() {
     let mut torn = 0;
-    for seed in 0..400 {
+    for seed in 0..1000 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut log = Log::create(seed);
         for round in 0..3 {

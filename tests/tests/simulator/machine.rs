@@ -9,6 +9,7 @@ use skink_engine::engine::Engine;
 use skink_engine::env::sim::SimDisk;
 use skink_engine::env::{Disk, Environment};
 use skink_engine::error::Fault;
+use skink_engine::log::{self, FrameKind, LogScan};
 use skink_engine::position::Instance;
 use skink_replication::crew::OnEngine;
 use skink_replication::crew::simulated::Simulated;
@@ -109,7 +110,10 @@ impl Machine {
         let engine = Arc::new(engine);
         let before = (self.log.promise, self.log.end());
         let start = engine.log_files().start()?;
-        self.log.read(&opened.log, start, engine.last_checkpoint()).map_err(StartError::Wrong)?;
+        // The log itself, also where the start took it from what is noted of it.
+        let scan = log::scan(engine.log_files(), opened.manifest.log_position, opened.manifest.is_clean_stop)?;
+        check_outline(&scan, &opened.log).map_err(StartError::Wrong)?;
+        self.log.read(&scan, start, engine.last_checkpoint()).map_err(StartError::Wrong)?;
         self.checkpoint_changed(&engine)?;
         crate::checkers::o2::check_kept(before, &self.log).map_err(StartError::Wrong)?;
         let mut node = Node::start(Arc::clone(&engine), opened, &self.membership(plan), plan.node_options())?;
@@ -152,4 +156,15 @@ impl Machine {
         self.log.dropped(engine.log_files().start()?);
         Ok(())
     }
+}
+
+/// What is noted of a log is what is in it.
+fn check_outline(log: &LogScan, noted: &LogScan) -> Result<(), String> {
+    let ordering = |scan: &LogScan| -> Vec<_> {
+        scan.frames.iter().filter(|frame| frame.kind == FrameKind::Ordering).cloned().collect()
+    };
+    if ordering(log) == ordering(noted) && log.end == noted.end {
+        return Ok(());
+    }
+    Err(format!("OUTLINE: the log ends at {}, what is noted of it at {}, or differs before", log.end, noted.end))
 }

@@ -456,35 +456,6 @@ impl Node {
         Ok(())
     }
 
-    // ---- payloads ----
-
-    fn payload_in_memory(&self, id: &BatchId) -> Option<Bytes> {
-        self.payloads.get(id).cloned().or_else(|| self.batches.get(id).map(|own| own.payload.clone()))
-    }
-
-    fn payload_arrived(&mut self, id: BatchId, bytes: Bytes) -> Result<(), Fault> {
-        // A batch may have a second place in the log, which needs its payload, too.
-        if self.execution.is_over(&id) && !self.payloads.is_wanted(&id) {
-            return Ok(());
-        }
-        if self.payloads.insert(id, bytes) {
-            self.store_payload(id)?;
-        }
-        self.is_stirred |= self.is_demanded(&id);
-        Ok(())
-    }
-
-    /// Puts a payload into the log that is in memory; whether it is there now. The first copy counts.
-    fn store_payload(&mut self, id: BatchId) -> Result<bool, Fault> {
-        if self.protocol.has_payload(&id) {
-            return Ok(true);
-        }
-        let Some(bytes) = self.payload_in_memory(&id) else { return Ok(false) };
-        let Some(position) = self.log.append_payload(id, &bytes)? else { return Ok(false) };
-        self.protocol.handle(Event::PayloadStored { id, position });
-        Ok(true)
-    }
-
     // ---- who leads ----
 
     fn leads(&self) -> bool {

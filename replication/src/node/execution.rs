@@ -26,6 +26,8 @@ use skink_engine::position::{Instance, LogPosition};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Ticks after a start in which a replica gets in touch with the others before it executes what it has.
+const CONTACT_TICKS: u64 = 20;
 /// What is executed in one turn is about so much at most, so that a turn takes a millisecond, whatever the batches are.
 pub(super) const MAX_BURST_COMMANDS: u64 = 512;
 pub(super) const MAX_BURST_BYTES: usize = 1 << 20;
@@ -136,6 +138,9 @@ impl Execution {
 impl Node {
     /// Executes what is decided and here, as far as one turn goes.
     pub(super) fn execute_ready(&mut self) -> Result<(), Fault> {
+        if self.is_just_started() {
+            return Ok(());
+        }
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
         let (mut commands, mut bytes) = (0, 0);
@@ -391,6 +396,13 @@ impl Node {
         let ready = self.execution.plan.ready_at(touches, upto).map_or(Ready::Now, Ready::At);
         self.execution.early.reads += u64::from(ready == Ready::Now);
         Ok(ready)
+    }
+
+    /// Whether it has just started and has no session with a leader: what its clients wait for is to get in touch with the
+    /// others, which execution would delay.
+    fn is_just_started(&self) -> bool {
+        let is_led = self.leader().is_some_and(|leader| leader == self.own || self.sessions.contains_key(&leader));
+        self.options.recovery.executes_ahead() && self.now < CONTACT_TICKS && !is_led
     }
 
     /// Whether so much is to be executed that it is worth to execute ahead what somebody waits for.

@@ -4,8 +4,11 @@
 //! was executed, so that it need not be read again. What is beyond the bound is forgotten: it is in the log, or is
 //! asked for again.
 
+use super::Node;
 use crate::header::BatchId;
+use crate::paxos::Event;
 use bytes::Bytes;
+use skink_engine::error::Fault;
 use std::collections::{HashMap, VecDeque};
 
 /// Bytes that are kept, at most.
@@ -66,6 +69,35 @@ impl Payloads {
             self.wanted.clear();
         }
         *self.wanted.entry(id).or_insert(now)
+    }
+}
+
+impl Node {
+    pub(super) fn payload_in_memory(&self, id: &BatchId) -> Option<Bytes> {
+        self.payloads.get(id).cloned().or_else(|| self.batches.get(id).map(|own| own.payload.clone()))
+    }
+
+    pub(super) fn payload_arrived(&mut self, id: BatchId, bytes: Bytes) -> Result<(), Fault> {
+        // A batch may have a second place in the log, which needs its payload, too.
+        if self.execution.is_over(&id) && !self.payloads.is_wanted(&id) {
+            return Ok(());
+        }
+        if self.payloads.insert(id, bytes) {
+            self.store_payload(id)?;
+        }
+        self.is_stirred |= self.is_demanded(&id);
+        Ok(())
+    }
+
+    /// Puts a payload into the log that is in memory; whether it is there now. The first copy counts.
+    pub(super) fn store_payload(&mut self, id: BatchId) -> Result<bool, Fault> {
+        if self.protocol.has_payload(&id) {
+            return Ok(true);
+        }
+        let Some(bytes) = self.payload_in_memory(&id) else { return Ok(false) };
+        let Some(position) = self.log.append_payload(id, &bytes)? else { return Ok(false) };
+        self.protocol.handle(Event::PayloadStored { id, position });
+        Ok(true)
     }
 }
 

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 
 /// Ballots that a leader takes at once to get above another one. What is further up takes another message.
 const MAX_OUTBIDS: usize = 64;
-/// Payloads of the first of these decided headers are asked for.
-const MAX_INCOMPLETE: usize = 256;
+/// Payloads of the first of these decided headers are asked for. More would come in one flood, which the replica and those
+/// that send them would have to deal with before anything else.
+const MAX_INCOMPLETE: usize = 32;
 
 impl Protocol {
     pub(super) fn connected(&mut self, peer: ReplicaId, session: SessionNumber, incarnation: u64) {

@@ -1,3 +1,5 @@
+//! The outline, held to the log that it is of: after kills, power cuts, torn ends and damage.
+
 use super::{LogPosition, Outline};
 use crate::env::sim::{SimDisk, environment};
 use crate::env::{BLOCK, Disk, Environment, Open};

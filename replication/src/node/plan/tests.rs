@@ -1,3 +1,5 @@
+//! The plan, held to a search through all batches.
+
 use super::{KEPT_ENTRIES, Plan};
 use crate::header::{BatchId, Content, Digests, Header, KeyDigest};
 use crate::identity::IdWindow;

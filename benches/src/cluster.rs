@@ -15,6 +15,7 @@
 //! | [`steady`] | throughput, latency and processor time while all goes well |
 //! | [`failover`] | the leader is killed |
 //! | [`outage`] | another replica is killed and comes back |
+//! | [`recovery`] | the same, after it missed many commands: how it answers |
 //! | [`memory`] | overload, and a replica that stands still |
 
 pub mod contender;
@@ -22,6 +23,7 @@ pub mod failover;
 pub mod memory;
 pub mod outage;
 mod ports;
+pub mod recovery;
 pub mod steady;
 
 use crate::load::{Control, Load, LoadError, OnLoss, Outcome, Wait};
@@ -96,13 +98,23 @@ struct Replica {
 impl Cluster {
     /// Starts all replicas in `folder` and waits until they are ready. `skink` is Skink's binary.
     pub fn start(contender: Contender, skink: &Path, folder: TempDir) -> Result<Self, ClusterError> {
+        Self::start_with(contender, skink, folder, &[])
+    }
+
+    /// The same, with more arguments for each replica.
+    pub fn start_with(
+        contender: Contender,
+        skink: &Path,
+        folder: TempDir,
+        more: &[String],
+    ) -> Result<Self, ClusterError> {
         let count = contender.replicas();
         let mut clients = ports::free_ports(2 * count)?;
         let peers = clients.split_off(count);
         let ports = Ports { clients, peers };
         let mut replicas = Vec::new();
         for (index, port) in ports.clients.iter().enumerate() {
-            let command = contender.command(skink, index, &ports);
+            let command = contender.command(skink, index, &ports).with(more.iter().cloned());
             let folder = folder.path().join(format!("replica-{}", index + 1));
             let server = Some(command.spawn_on(&folder, *port)?);
             replicas.push(Replica { command, address: SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), folder, server });

@@ -124,6 +124,10 @@ impl Worker {
     fn run(mut self) -> Result<(), Fault> {
         self.count_start()?;
         let engine = Arc::clone(&self.shared.engine);
+        if self.shared.options.cluster.is_some() {
+            // What nobody needs yet, so that nobody has to wait for it. Whoever needs what is damaged is told.
+            engine.install_waiting();
+        }
         engine.directory().remove_put_aside(engine.environment())?;
         loop {
             let job = {

@@ -93,6 +93,15 @@ impl Engine {
         files::remove_gently(disk, &image)
     }
 
+    /// Installs segments that wait for it, as far as they can be.
+    pub fn install_waiting(&self) {
+        for segment in 0..self.segments.len() {
+            if let Err(fault) = self.lock_segment(segment) {
+                tracing::warn!(segment, %fault, "a segment can't be installed");
+            }
+        }
+    }
+
     /// Installs all segments that wait for it.
     ///
     /// # Errors

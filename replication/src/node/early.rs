@@ -261,6 +261,7 @@ impl Node {
         if let Some(replies) = self.execution.plan.take_replies(instance)
             && let Some(reply) = self.batches.take(&id).and_then(|own| own.reply)
         {
+            self.execution.has_answered = true;
             self.outputs.push(Output::Answer(reply, Ok(replies)));
         }
         Ok(true)

@@ -8,7 +8,7 @@ use super::parallel::Parallel;
 use super::part::{Loaded, Part};
 use super::plan::Plan;
 use super::reads::{Passing, Ready, is_wide};
-use super::{Node, Output, View};
+use super::{Node, Output, Passes, View};
 use crate::batch::{self, LocalCommand};
 use crate::crew::OnEngine;
 use crate::executor::{Work, execute_in_order};
@@ -26,7 +26,7 @@ use skink_engine::position::{Instance, LogPosition};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Ticks after a start in which a replica gets in touch with the others before it executes what it has.
+/// Ticks after a start in which a replica gets in touch with the others, and answers, before it executes what it has.
 const CONTACT_TICKS: u64 = 20;
 /// What is executed in one turn is about so much at most, so that a turn takes a millisecond, whatever the batches are.
 pub(super) const MAX_BURST_COMMANDS: u64 = 512;
@@ -49,6 +49,8 @@ pub(super) struct Execution {
     current: Option<Current>,
     /// The disk had no room for it.
     is_full: bool,
+    /// A client got an answer.
+    pub(super) has_answered: bool,
     pub(super) plan: Plan,
     pub(super) early: Early,
     pub(super) parallel: Parallel,
@@ -63,6 +65,7 @@ impl Execution {
             delivered: VecDeque::new(),
             current: None,
             is_full: false,
+            has_answered: false,
             plan: Plan::default(),
             early: Early::default(),
             parallel: Parallel::default(),
@@ -365,6 +368,7 @@ impl Node {
         };
         let passing = reads.pass(executed, covered.unwrap_or(executed), &mut ready);
         self.reads = reads;
+        self.execution.has_answered |= passing.iter().any(|passing| passing.passes != Passes::Some(Vec::new()));
         let views = &self.execution.early.views;
         let may_execute_early = !self.execution.is_in_order() || self.is_behind();
         self.outputs.extend(passing.into_iter().map(|Passing { tell, passes, is_wide }| {
@@ -398,11 +402,10 @@ impl Node {
         Ok(ready)
     }
 
-    /// Whether it has just started and has no session with a leader: what its clients wait for is to get in touch with the
-    /// others, which execution would delay.
+    /// Whether it has just started and has much to execute: what its clients wait for is that it gets in touch with the
+    /// others, and then what they ask for, both of which the first batches would delay, as they need all segments.
     fn is_just_started(&self) -> bool {
-        let is_led = self.leader().is_some_and(|leader| leader == self.own || self.sessions.contains_key(&leader));
-        self.options.recovery.executes_ahead() && self.now < CONTACT_TICKS && !is_led
+        self.now < CONTACT_TICKS && self.is_behind() && !self.execution.has_answered
     }
 
     /// Whether so much is to be executed that it is worth to execute ahead what somebody waits for.

@@ -25,6 +25,9 @@ struct InFlight {
     reply: Option<BatchReply>,
 }
 
+/// The commands of a batch, and who gets their replies.
+type Taken = (Vec<LocalCommand>, Option<BatchReply>);
+
 /// A crew, and what it is at.
 #[derive(Default)]
 pub(super) struct Parallel {
@@ -115,7 +118,7 @@ impl Node {
         header: &Header,
         payload: Option<LogPosition>,
         reader: &mut BodyReader<'_>,
-    ) -> Result<Option<(Vec<LocalCommand>, Option<BatchReply>)>, Fault> {
+    ) -> Result<Option<Taken>, Fault> {
         if let Some(own) = self.batches.take(&header.id) {
             return Ok(Some((own.commands, own.reply)));
         }

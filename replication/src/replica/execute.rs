@@ -16,12 +16,15 @@ use std::time::Duration;
 /// How often execution looks for room on a full disk.
 const STALL_STEP: Duration = Duration::from_millis(100);
 
+/// The replies of a batch, and who gets them.
+pub(super) type Executed = (Vec<Reply>, Option<BatchReply>);
+
 /// Batches in execution, and who gets their replies.
 pub(super) struct Execution {
     executor: EngineExecutor,
     crew: Option<Box<dyn Crew>>,
     in_flight: VecDeque<(usize, Option<BatchReply>)>,
-    executed: Vec<(Vec<Reply>, Option<BatchReply>)>,
+    executed: Vec<Executed>,
 }
 
 impl Execution {
@@ -50,7 +53,7 @@ impl Execution {
     }
 
     /// Waits until all is executed; answers with the replies of each batch.
-    pub(super) fn join(&mut self) -> Result<Vec<(Vec<Reply>, Option<BatchReply>)>, Fault> {
+    pub(super) fn join(&mut self) -> Result<Vec<Executed>, Fault> {
         if let Some(crew) = &mut self.crew {
             let mut done = Vec::new();
             crew.join(&mut done)?;

@@ -14,6 +14,7 @@ mod checkpoint;
 mod create;
 mod donor;
 mod execute;
+mod handover;
 mod incoming;
 mod install;
 mod kept;
@@ -30,6 +31,7 @@ mod tests;
 pub use backup::BackupInfo;
 pub use checkpoint::{CheckpointInfo, Cut};
 pub use donor::PinnedCheckpoint;
+pub use handover::Version;
 pub use incoming::{CheckedIncoming, Incoming};
 pub use maintenance::SpaceReport;
 pub(crate) use open::place;
@@ -76,6 +78,8 @@ pub struct Engine {
     pending_cut: Mutex<Option<PendingCut>>,
     /// Whether a donor's checkpoint is being received.
     is_receiving: Arc<AtomicBool>,
+    /// Whether nothing is compacted, as that drops tombstones.
+    keeps_tombstones: AtomicBool,
 }
 
 /// What is known of a cut that is no checkpoint yet.

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub const HASH_VERSION: u16 = 1;
 
 /// A key's 64-bit hash under the cluster's seed: the high bits choose the segment, the low 32 are the digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(u64);
 
 impl KeyHash {
@@ -16,6 +16,11 @@ impl KeyHash {
     #[inline]
     pub fn of(key: &[u8], seed: u64) -> KeyHash {
         KeyHash(xxh3_64_with_seed(key, seed))
+    }
+
+    /// The hash with these bits.
+    pub fn from_raw(bits: u64) -> KeyHash {
+        KeyHash(bits)
     }
 
     /// All 64 bits.

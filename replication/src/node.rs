@@ -16,6 +16,7 @@ mod batches;
 mod checkpoints;
 mod early;
 mod execution;
+mod handoff;
 mod inbox;
 mod log;
 mod members;
@@ -33,8 +34,9 @@ mod status;
 mod tests;
 mod transfer;
 
+pub use handoff::HandoffReport;
 pub use members::ChangeReply;
-pub use output::{Channel, Output, Passes, Question, TellReads, View};
+pub use output::{Channel, Output, Passes, Question, TellReads, Touches, View};
 pub use start::{Membership, OrderingFacts};
 
 use crate::batch::{BatchEncoder, LocalBatch};
@@ -46,6 +48,7 @@ use batches::OwnBatches;
 use bytes::Bytes;
 use checkpoints::Checkpoints;
 use execution::Execution;
+use handoff::Handoffs;
 use inbox::Inbox;
 use log::NodeLog;
 use members::Members;
@@ -68,6 +71,10 @@ const SMALL_PAYLOAD: usize = 16 << 10;
 pub const DEFAULT_BURST: usize = 64;
 /// Batches that wait before a server executes ahead: those of some bursts are executed as soon.
 pub const DEFAULT_EARLY_LAG: usize = 4 * DEFAULT_BURST;
+/// Batches that a server executes rather than to ask for another one's state.
+pub const DEFAULT_HANDOFF_LAG: usize = 1024;
+/// Bytes of a part of a hand-off: a server that gives it keeps its own clients waiting for a millisecond.
+pub const DEFAULT_HANDOFF_PART: usize = 512 << 10;
 /// Ticks for a payload to come by itself before it is asked for.
 const PAYLOAD_GRACE: u64 = 3;
 /// Ticks after which a batch is proposed again that is not answered.
@@ -90,6 +97,10 @@ pub struct NodeOptions {
     pub recovery: RecoveryMode,
     /// Batches that are executed before messages get their turn.
     pub burst: usize,
+    /// Missed batches from which on another replica's state is worth more than to execute them.
+    pub handoff_lag: usize,
+    /// Bytes of versions, about, in one part of a hand-off.
+    pub handoff_part: usize,
     /// Delivered batches that wait for execution from which on it is worth to execute ahead what somebody waits for.
     pub early_lag: usize,
 }
@@ -124,6 +135,7 @@ pub struct Node {
     execution: Execution,
     checkpoints: Checkpoints,
     transfers: Transfers,
+    handoffs: Handoffs,
     statuses: PeerStatuses,
     members: Members,
     encoder: BatchEncoder,
@@ -160,6 +172,7 @@ impl Node {
         self.tick_status();
         self.tick_checkpoints();
         self.tick_transfers();
+        self.tick_handoffs();
         self.tick_members();
         self.is_stirred = true;
         Ok(())
@@ -169,7 +182,9 @@ impl Node {
     pub fn connected(&mut self, peer: ReplicaId, session: SessionNumber, incarnation: u64) {
         self.sessions.insert(peer, PeerSession { number: session, incarnation });
         self.transfers.session_ended(peer);
+        self.handoff_session_ended(peer);
         self.protocol.handle(Event::Connected { peer, session, incarnation });
+        self.look_for_donor_at(peer);
         if self.leader() == Some(peer) {
             self.propose_all();
         }
@@ -185,6 +200,7 @@ impl Node {
         if self.is_in(peer, session) {
             self.sessions.remove(&peer);
             self.transfers.session_ended(peer);
+            self.handoff_session_ended(peer);
             self.statuses.lost(peer);
         }
         self.protocol.handle(Event::Disconnected { peer, session });
@@ -221,6 +237,7 @@ impl Node {
             PeerMessage::Status(status, time_ms) => self.status_heard(peer, status, time_ms),
             PeerMessage::Digest(digest) => self.checkpoints.peer_digest(peer, digest),
             PeerMessage::Transfer(transfer) => self.transfer_arrived(peer, transfer)?,
+            PeerMessage::Handoff(handoff) => self.handoff_arrived(peer, handoff)?,
             PeerMessage::Change(change) => self.change_asked(peer, &change),
             PeerMessage::ChangeRefused { configuration, why } => self.change_refused(configuration, why),
         }
@@ -296,16 +313,19 @@ impl Node {
     pub fn end_cycle(&mut self) -> Result<(), Fault> {
         self.install_arrived()?;
         self.perform_all()?;
+        self.finish_handoff()?;
         self.execute_ready()?;
+        self.give()?;
         self.plan_ahead();
         self.execute_early()?;
         self.pass_reads()?;
+        self.pull();
         self.compare_digests()
     }
 
     /// Whether another cycle should follow at once.
     pub fn has_work(&self) -> bool {
-        self.is_stirred || self.log.has_work()
+        self.is_stirred || self.log.has_work() || self.gives()
     }
 
     /// What must be done now.

@@ -14,17 +14,26 @@ pub enum RecoveryMode {
     /// All segments are installed first; what somebody waits for is executed ahead of other old commands.
     Speedy,
     /// Segments are installed when something needs them; what somebody waits for is executed ahead of other old commands.
-    #[default]
     OnDemand,
+    /// No old command is executed: what they wrote comes from another replica, first what somebody waits for. Where little
+    /// was missed, or nobody can give anything, as on demand.
+    #[default]
+    Handoff,
 }
 
 impl RecoveryMode {
     /// All of them, from the slowest to the fastest.
-    pub const ALL: [RecoveryMode; 3] = [RecoveryMode::Classic, RecoveryMode::Speedy, RecoveryMode::OnDemand];
+    pub const ALL: [RecoveryMode; 4] =
+        [RecoveryMode::Classic, RecoveryMode::Speedy, RecoveryMode::OnDemand, RecoveryMode::Handoff];
 
     /// Whether the whole state is installed before anything else.
     pub fn installs_first(self) -> bool {
-        self != RecoveryMode::OnDemand
+        matches!(self, RecoveryMode::Classic | RecoveryMode::Speedy)
+    }
+
+    /// Whether another replica is asked for what old commands wrote.
+    pub fn hands_over(self) -> bool {
+        self == RecoveryMode::Handoff
     }
 
     /// Whether something may be executed ahead of order.
@@ -39,13 +48,14 @@ impl fmt::Display for RecoveryMode {
             RecoveryMode::Classic => "classic",
             RecoveryMode::Speedy => "speedy",
             RecoveryMode::OnDemand => "on-demand",
+            RecoveryMode::Handoff => "handoff",
         })
     }
 }
 
 /// A name that is none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no way of recovery {0:?}: it is classic, speedy or on-demand")]
+#[error("there is no way of recovery {0:?}: it is classic, speedy, on-demand or handoff")]
 pub struct UnknownMode(String);
 
 impl FromStr for RecoveryMode {
@@ -110,6 +120,6 @@ mod tests {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
         assert!("fast".parse::<RecoveryMode>().is_err());
-        assert_eq!(RecoveryMode::default(), RecoveryMode::OnDemand);
+        assert_eq!(RecoveryMode::default(), RecoveryMode::Handoff);
     }
 }

@@ -18,8 +18,7 @@ use skink_engine::error::Fault;
 use skink_engine::evaluate;
 use skink_engine::position::Revision;
 use skink_replication::batch::{BatchEncoder, BatchOutcome, LocalBatch, LocalCommand, Refusal, max_len};
-use skink_replication::header::Digests;
-use skink_replication::node::{Passes, Question, View};
+use skink_replication::node::{Passes, Question, Touches, View};
 use skink_replication::replica::Replica;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -172,7 +171,7 @@ struct State {
     pending: VecDeque<Pending>,
     /// Reads that no question was asked for yet, and what they touch.
     pending_reads: Vec<Option<WaitingRead>>,
-    pending_touches: Vec<Digests>,
+    pending_touches: Vec<Touches>,
     /// Those of several keys, with their numbers.
     pending_wide: Vec<(usize, Command)>,
     /// Reads that wait for an answer, by question.
@@ -227,8 +226,8 @@ impl Proxy {
     pub fn submit_read(&self, command: &Command, mailbox: &Rc<Mailbox>) {
         let mut state = self.state.borrow_mut();
         let engine = self.replica.engine();
-        let touches = Digests::of(std::iter::once(command), |key| engine.hash(key));
-        if !matches!(&touches, Digests::Keys(keys) if keys.len() <= 1) {
+        let touches = Touches::of(command, |key| engine.hash(key));
+        if touches.is_wide() {
             let number = state.pending_touches.len();
             state.pending_wide.push((number, command.clone()));
         }

@@ -37,7 +37,8 @@ impl Engine {
             let segment = &self.segments[index];
             let Some(guard) = segment.lock_installed() else { continue };
             let installed = guard.installed();
-            let (compaction, image) = (installed.wants_compaction(), installed.wants_image());
+            let may_compact = !self.keeps_tombstones.load(Ordering::Acquire);
+            let (compaction, image) = (may_compact && installed.wants_compaction(), installed.wants_image());
             drop(guard);
             if !compaction && !image {
                 continue;

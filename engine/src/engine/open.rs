@@ -16,7 +16,7 @@ use crate::segment::{Place, Segment};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
 /// What a new data directory is made with.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +134,7 @@ impl Engine {
             garbage: Mutex::default(),
             pending_cut: Mutex::default(),
             is_receiving: Arc::default(),
+            keeps_tombstones: AtomicBool::new(false),
             environment,
         };
         Ok((engine, Opened { manifest, log, writer }))

@@ -5,9 +5,9 @@ use super::view;
 use crate::command::{Command, Range, Reply};
 use crate::error::Fault;
 use crate::evaluate::{Context, Stored, View, Walk, evaluate};
-use crate::key::KeyHash;
+use crate::key::{KeyHash, SegmentId};
 use crate::position::Instance;
-use crate::segment::{SegmentCut, SegmentFile};
+use crate::segment::{SegmentCut, SegmentFile, Totals};
 use bytes::Bytes;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -135,8 +135,18 @@ impl PinnedCut {
         Ok(outcome.reply)
     }
 
+    /// Number of segments.
+    pub(super) fn segment_count(&self) -> u16 {
+        self.engine.place.segments
+    }
+
+    /// What a segment holds in the cut.
+    pub(super) fn totals(&self, segment: SegmentId) -> Totals {
+        self.segments.get(segment.index()).map_or_else(Totals::default, |cut| cut.totals)
+    }
+
     /// Runs `f` on a segment's pinned generation, locked.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         segment: usize,
         f: impl FnOnce(&mut crate::segment::Installed) -> Result<T, Fault>,
@@ -155,7 +165,7 @@ impl PinnedCut {
         }
     }
 
-    fn file(&self, segment: usize) -> Result<(Option<SegmentFile>, u64), Fault> {
+    pub(super) fn file(&self, segment: usize) -> Result<(Option<SegmentFile>, u64), Fault> {
         let length = self.segments[segment].length;
         if length == 0 {
             return Ok((None, 0));

@@ -153,6 +153,23 @@ impl Installed {
         Ok(self.find(hash, key, u64::MAX)?.map(|(_, record)| record))
     }
 
+    /// Where the newest records of all keys with a hash are, tombstones included.
+    pub(crate) fn offsets_with(&self, hash: KeyHash) -> Result<Vec<u64>, Fault> {
+        let mut offsets = Vec::new();
+        if !self.file.is_there() {
+            return Ok(offsets);
+        }
+        let mut look = |offset| {
+            if self.hash(self.record(offset)?.key) == hash {
+                offsets.push(offset);
+            }
+            Ok::<bool, Fault>(false)
+        };
+        self.image.find(hash.digest(), &mut look)?;
+        self.delta.find(hash.digest(), &mut look)?;
+        Ok(offsets)
+    }
+
     /// A key's present version.
     #[inline]
     pub fn stored(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Stored<'_>>, Fault> {
@@ -166,7 +183,8 @@ impl Installed {
         record.stored().map_err(|what| self.damaged(record.offset, what))
     }
 
-    pub(super) fn record(&self, offset: u64) -> Result<Record<'_>, Fault> {
+    /// The record at an offset that the index gave.
+    pub(crate) fn record(&self, offset: u64) -> Result<Record<'_>, Fault> {
         self.file.record(offset)
     }
 

@@ -15,13 +15,14 @@
 
 use super::execution::Execution;
 use super::part::{Loaded, LocalReads, Part};
-use super::{Channel, Node, Output};
+use super::{Channel, Node, Output, Touches};
 use crate::crew::OnEngine;
 use crate::executor::Work;
-use crate::header::{BatchId, Digests};
+use crate::header::BatchId;
 use crate::node::message::PeerMessage;
 use crate::paxos::{ReplicaId, Request};
 use skink_engine::error::Fault;
+use skink_engine::key::KeyHash;
 use skink_engine::log::BodyReader;
 use skink_engine::position::Instance;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -108,7 +109,7 @@ impl Node {
     /// Whether it is worth it, and nobody minds.
     fn may_execute_early(&self) -> bool {
         let is_seen = Arc::strong_count(&self.execution.early.views) > 1;
-        self.is_behind() && !is_seen && !self.execution.is_within_a_batch()
+        self.is_behind() && !is_seen && !self.execution.is_within_a_batch() && !self.handoffs.is_asking()
     }
 
     /// Executes own batches that are delivered, where many old ones are before them.
@@ -135,7 +136,7 @@ impl Node {
 
     /// Executes a batch of this replica's clients ahead, if that can be; whether nothing is left of it.
     fn execute_own(&mut self, instance: Instance, reader: &mut BodyReader<'_>) -> Result<bool, Fault> {
-        if self.execution.plan.barrier(instance).is_some() {
+        if self.execution.plan.barrier(instance).is_some() || self.execution.is_handed_over(instance) {
             return Ok(false);
         }
         if !self.load(instance, reader)? {
@@ -158,16 +159,16 @@ impl Node {
     /// now. The plan says what is left.
     pub(super) fn demand(
         &mut self,
-        touches: &Digests,
+        touches: &Touches,
         upto: Instance,
         reader: &mut BodyReader<'_>,
     ) -> Result<(), Fault> {
-        let Digests::Keys(keys) = touches else { return Ok(()) };
+        let Touches::Keys(keys) = touches else { return Ok(()) };
         if self.execution.plan.barrier(upto).is_some() || !self.may_execute_early() {
             return Ok(());
         }
         for key in keys {
-            if !self.settle_chain(key.digest, upto, reader)? {
+            if !self.settle_chain(key.digest(), upto, reader)? {
                 return Ok(());
             }
         }
@@ -195,6 +196,7 @@ impl Node {
         let mut heap: BinaryHeap<Goal> = goals.iter().copied().collect();
         let mut seen: HashSet<Goal> = goals.iter().copied().collect();
         let mut commands: Vec<(Instance, usize)> = Vec::new();
+        let mut keys: Vec<KeyHash> = Vec::new();
         let mut is_complete = true;
         while let Some((instance, digest)) = heap.pop() {
             if seen.len() > MAX_CLOSURE.max(2 * goals.len()) {
@@ -212,9 +214,10 @@ impl Node {
             for number in loaded.touching(digest).filter(|number| !part.is_done(*number)) {
                 commands.push((instance, number));
                 let Some(touches) = loaded.touches(number) else { return Ok(false) };
-                for other in touches {
-                    if seen.insert((instance, *other)) {
-                        heap.push((instance, *other));
+                keys.extend_from_slice(touches);
+                for other in touches.iter().map(|key| key.digest()) {
+                    if seen.insert((instance, other)) {
+                        heap.push((instance, other));
                     }
                 }
             }
@@ -224,7 +227,9 @@ impl Node {
                 heap.push((before, digest));
             }
         }
-        if !is_complete {
+        // All of them are asked for at once.
+        let missing = keys.into_iter().filter(|key| !self.is_handed_over(*key)).count();
+        if !is_complete || missing > 0 {
             return Ok(false);
         }
         commands.sort_unstable();

@@ -7,12 +7,12 @@ use super::early::Early;
 use super::parallel::Parallel;
 use super::part::{Loaded, Part};
 use super::plan::Plan;
-use super::reads::{Passing, Ready, is_wide};
-use super::{Node, Output, Passes, View};
+use super::reads::{Passing, Ready};
+use super::{Node, Output, Passes, Touches, View};
 use crate::batch::{self, LocalCommand};
 use crate::crew::OnEngine;
 use crate::executor::{Work, execute_in_order};
-use crate::header::{BatchId, Content, Digests, Header};
+use crate::header::{BatchId, Content, Header};
 use crate::identity::Verdict;
 use crate::paxos::{Barrier, Delivered, DeliveredContent};
 use crate::replay::Progress;
@@ -51,6 +51,8 @@ pub(super) struct Execution {
     is_full: bool,
     /// A client got an answer.
     pub(super) has_answered: bool,
+    /// The state up to here is being handed over: nothing is executed in order meanwhile.
+    floor: Option<Instance>,
     pub(super) plan: Plan,
     pub(super) early: Early,
     pub(super) parallel: Parallel,
@@ -66,6 +68,7 @@ impl Execution {
             current: None,
             is_full: false,
             has_answered: false,
+            floor: None,
             plan: Plan::default(),
             early: Early::default(),
             parallel: Parallel::default(),
@@ -134,14 +137,30 @@ impl Execution {
 
     /// Whether the state is that of what is executed in order: nothing was executed ahead, or in part.
     pub(super) fn is_in_order(&self) -> bool {
-        !self.is_within_a_batch() && self.plan.last_early() <= self.progress.instance
+        self.floor.is_none() && !self.is_within_a_batch() && self.plan.last_early() <= self.progress.instance
+    }
+
+    /// The state up to an instance is being handed over; or no longer.
+    pub(super) fn set_floor(&mut self, floor: Option<Instance>) {
+        self.floor = floor;
+        self.plan.set_floor(floor.unwrap_or_default());
+    }
+
+    /// Whether an instance is never executed, as what it wrote is handed over.
+    pub(super) fn is_handed_over(&self, instance: Instance) -> bool {
+        self.floor.is_some_and(|floor| instance <= floor)
+    }
+
+    /// The next delivered one up to an instance.
+    pub(super) fn take_up_to(&mut self, floor: Instance) -> Option<Delivered> {
+        self.delivered.pop_front_if(|next| next.instance <= floor)
     }
 }
 
 impl Node {
     /// Executes what is decided and here, as far as one turn goes.
     pub(super) fn execute_ready(&mut self) -> Result<(), Fault> {
-        if self.is_just_started() {
+        if self.is_just_started() || self.execution.floor.is_some() || self.handoffs.is_asking() {
             return Ok(());
         }
         let engine = Arc::clone(&self.engine);
@@ -346,7 +365,7 @@ impl Node {
     }
 
     /// Where a replica comes back without its disk, everything before is without it.
-    fn barrier_passed(&mut self, barrier: Barrier) -> Result<(), Fault> {
+    pub(super) fn barrier_passed(&mut self, barrier: Barrier) -> Result<(), Fault> {
         let is_own = barrier.replica == self.own && Some(barrier.incarnation) == self.protocol.incarnation(self.own);
         if is_own { self.count_start() } else { Ok(()) }
     }
@@ -359,14 +378,16 @@ impl Node {
         let covered = self.execution.plan.entered().filter(|_| self.execution.goes_on());
         let mut reads = std::mem::take(&mut self.reads);
         let mut result = Ok(());
-        let mut ready = |touches: &Digests, index: Instance| match self.ready(touches, index, &mut reader) {
+        // What is handed over needs no headers.
+        let covered = covered.max(self.execution.floor).unwrap_or(executed);
+        let mut ready = |touches: &Touches, index: Instance| match self.ready(touches, index, &mut reader) {
             Ok(ready) => ready,
             Err(fault) => {
                 result = Err(fault);
                 Ready::At(index)
             }
         };
-        let passing = reads.pass(executed, covered.unwrap_or(executed), &mut ready);
+        let passing = reads.pass(executed, covered, &mut ready);
         self.reads = reads;
         self.execution.has_answered |= passing.iter().any(|passing| passing.passes != Passes::Some(Vec::new()));
         let views = &self.execution.early.views;
@@ -384,15 +405,26 @@ impl Node {
 
     /// Whether a read may be answered that must see what is decided up to an instance, once what it waits for was executed
     /// ahead, if it can be.
-    fn ready(&mut self, touches: &Digests, index: Instance, reader: &mut BodyReader<'_>) -> Result<Ready, Fault> {
+    fn ready(&mut self, touches: &Touches, index: Instance, reader: &mut BodyReader<'_>) -> Result<Ready, Fault> {
         let executed = self.execution.progress.instance;
-        // What was executed ahead may be seen only with all that is before it (R1).
-        let upto = if is_wide(touches) { index.max(self.execution.plan.last_early()) } else { index };
+        // What was executed ahead, or handed over, may be seen only with all that is before it (R1).
+        let upto = match touches.is_wide() {
+            true => index.max(self.execution.plan.last_early()).max(self.execution.floor.unwrap_or_default()),
+            false => index,
+        };
         if upto <= executed {
             return Ok(Ready::Now);
         }
         if !self.options.recovery.executes_ahead() {
             return Ok(Ready::At(upto));
+        }
+        if self.execution.floor.is_some() {
+            let Touches::Keys(keys) = touches else { return Ok(Ready::At(upto)) };
+            // All of them are asked for at once.
+            let missing = keys.iter().filter(|key| !self.is_handed_over(**key)).count();
+            if missing > 0 {
+                return Ok(Ready::At(upto));
+            }
         }
         if self.execution.plan.ready_at(touches, upto).is_some() {
             self.demand(touches, upto, reader)?;
@@ -410,7 +442,8 @@ impl Node {
 
     /// Whether so much is to be executed that it is worth to execute ahead what somebody waits for.
     pub(super) fn is_behind(&self) -> bool {
-        self.options.recovery.executes_ahead() && self.execution.delivered.len() >= self.options.early_lag
+        let is_far = self.execution.delivered.len() >= self.options.early_lag || self.execution.floor.is_some();
+        self.options.recovery.executes_ahead() && is_far
     }
 
     /// Whether the state is that of what is executed: nothing was executed ahead of order, or in part.

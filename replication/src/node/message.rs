@@ -9,6 +9,7 @@
 //! Peers are authenticated, and still may send anything: what can't be decoded is an error, and nothing is allocated
 //! on the word of a length.
 
+use super::handoff::message::Handoff;
 use crate::header::{BatchId, Header};
 use crate::paxos::{Envelope, MembershipChange, Request};
 use crate::status::ReplicaStatus;
@@ -43,6 +44,8 @@ pub enum PeerMessage {
     Digest(StateDigest),
     /// A part of a checkpoint, for a replica that is too far behind.
     Transfer(Transfer),
+    /// A step of a hand-off.
+    Handoff(Handoff),
     /// A client of the sender changes the members.
     Change(MembershipChange),
     /// The leader does not make the change.
@@ -106,6 +109,7 @@ mod kind {
     pub const TRANSFER_END: u8 = 9;
     pub const CHANGE: u8 = 10;
     pub const CHANGE_REFUSED: u8 = 11;
+    pub const HANDOFF: u8 = 12;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -144,6 +148,7 @@ impl PeerMessage {
                 (fields(kind::TRANSFER_PART, &head), bytes.clone())
             }
             PeerMessage::Transfer(Transfer::End { instance }) => (fields(kind::TRANSFER_END, instance), none),
+            PeerMessage::Handoff(handoff) => (fields(kind::HANDOFF, handoff), none),
             PeerMessage::Change(change) => (fields(kind::CHANGE, change), none),
             PeerMessage::ChangeRefused { configuration, why } => {
                 (fields(kind::CHANGE_REFUSED, &(configuration, why)), none)
@@ -182,6 +187,7 @@ impl PeerMessage {
                 PeerMessage::Transfer(Transfer::Part { instance, segment, offset, bytes })
             }
             kind::TRANSFER_END => PeerMessage::Transfer(Transfer::End { instance: whole(&rest)? }),
+            kind::HANDOFF => PeerMessage::Handoff(whole(&rest)?),
             kind::CHANGE => PeerMessage::Change(whole(&rest)?),
             kind::CHANGE_REFUSED => {
                 let (configuration, why) = whole(&rest)?;

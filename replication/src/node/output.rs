@@ -2,11 +2,13 @@
 
 use super::ChangeReply;
 use crate::batch::{BatchOutcome, Refusal};
-use crate::header::Digests;
 use crate::paxos::{Configuration, Leadership, ReplicaId, SessionNumber};
 use crate::replica::{BatchReply, CheckpointReply};
 use bytes::Bytes;
+use skink_engine::command::{Command, Footprint};
 use skink_engine::engine::{Cut, Incoming};
+use skink_engine::key::KeyHash;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A connection of a session.
@@ -42,10 +44,39 @@ pub enum View {
 /// Is told which reads may be answered, and from which states; or that they never may.
 pub type TellReads = Arc<dyn Fn(Passes, Result<View, Refusal>) + Send + Sync>;
 
+/// What a read touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touches {
+    /// These keys, each once.
+    Keys(SmallVec<[KeyHash; 1]>),
+    /// Any.
+    Everything,
+}
+
+impl Touches {
+    /// What a command touches.
+    pub fn of(command: &Command, hash: impl Fn(&[u8]) -> KeyHash) -> Touches {
+        let mut keys = SmallVec::new();
+        match command.footprint(&mut |key, _| keys.push(hash(key))) {
+            Footprint::Keys => {
+                keys.sort_unstable();
+                keys.dedup();
+                Touches::Keys(keys)
+            }
+            Footprint::Everything => Touches::Everything,
+        }
+    }
+
+    /// Whether it is more than one key.
+    pub fn is_wide(&self) -> bool {
+        !matches!(self, Touches::Keys(keys) if keys.len() <= 1)
+    }
+}
+
 /// Reads that are asked for together.
 pub struct Question {
     /// What each of them touches.
-    pub touches: Vec<Digests>,
+    pub touches: Vec<Touches>,
     /// Is told of each of them once.
     pub tell: TellReads,
 }

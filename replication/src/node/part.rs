@@ -30,7 +30,7 @@ impl LocalReads {
         let mut keys = Vec::new();
         for local in commands {
             let Some(touches) = touches(&local.command, &hash) else { return LocalReads::Many };
-            keys.extend(touches);
+            keys.extend(touches.iter().map(|key| key.digest()));
         }
         keys.sort_unstable();
         keys.dedup();
@@ -43,8 +43,8 @@ pub(super) struct Loaded {
     commands: Vec<LocalCommand>,
     /// For each, how many before it are in the payload, which its revision is made of.
     indexes: Vec<u16>,
-    /// Digests; `None` for everything.
-    touches: Vec<Option<SmallVec<[u32; 1]>>>,
+    /// Keys; `None` for everything.
+    touches: Vec<Option<SmallVec<[KeyHash; 1]>>>,
     /// Bytes that it counts for.
     bytes: usize,
 }
@@ -71,12 +71,14 @@ impl Loaded {
     pub(super) fn touching(&self, digest: u32) -> impl Iterator<Item = usize> {
         let touches = self.touches.iter().enumerate();
         touches
-            .filter(move |(_, touches)| touches.as_ref().is_some_and(|keys| keys.contains(&digest)))
+            .filter(move |(_, touches)| {
+                touches.as_ref().is_some_and(|keys| keys.iter().any(|key| key.digest() == digest))
+            })
             .map(|(number, _)| number)
     }
 
     /// What a command touches; `None` for everything.
-    pub(super) fn touches(&self, number: usize) -> Option<&[u32]> {
+    pub(super) fn touches(&self, number: usize) -> Option<&[KeyHash]> {
         self.touches.get(number)?.as_deref()
     }
 
@@ -84,7 +86,7 @@ impl Loaded {
     pub(super) fn all_touches(&self) -> Option<Vec<u32>> {
         let mut digests = Vec::new();
         for touches in &self.touches {
-            digests.extend_from_slice(touches.as_ref()?);
+            digests.extend(touches.as_ref()?.iter().map(|key| key.digest()));
         }
         digests.sort_unstable();
         digests.dedup();
@@ -92,10 +94,10 @@ impl Loaded {
     }
 }
 
-fn touches(command: &Command, hash: &impl Fn(&[u8]) -> KeyHash) -> Option<SmallVec<[u32; 1]>> {
-    let mut digests = SmallVec::new();
-    let footprint = command.footprint(&mut |key, _| digests.push(hash(key).digest()));
-    (footprint == Footprint::Keys).then_some(digests)
+fn touches(command: &Command, hash: &impl Fn(&[u8]) -> KeyHash) -> Option<SmallVec<[KeyHash; 1]>> {
+    let mut keys = SmallVec::new();
+    let footprint = command.footprint(&mut |key, _| keys.push(hash(key)));
+    (footprint == Footprint::Keys).then_some(keys)
 }
 
 /// What is executed of a batch.

@@ -9,6 +9,7 @@
 //! counts as long as it is not executed, so entries release by themselves as execution goes on. Nothing is entered
 //! before somebody asks while this replica is behind: where it keeps up, the table costs nothing.
 
+use super::output::Touches as ReadTouches;
 use super::part::{LocalReads, Part};
 use crate::header::{Content, Digests, Header};
 use crate::identity::Verdict;
@@ -144,6 +145,8 @@ pub(super) struct Plan {
     /// What was delivered when the plan began, and the markers since.
     backlog: Instance,
     markers: u32,
+    /// Nothing waits for what is up to here: it is handed over.
+    floor: Instance,
     /// The last instance of which something was executed before all that is before it.
     last_early: Instance,
 }
@@ -162,11 +165,19 @@ impl Plan {
         self.ahead = Some(executed.clone());
     }
 
+    /// What is up to an instance is handed over, and nothing waits for it; zero for none.
+    pub(super) fn set_floor(&mut self, floor: Instance) {
+        self.floor = floor;
+    }
+
     /// Enters the next batch, with what its local reads touch.
     pub(super) fn enter(&mut self, delivered: &Delivered, local: LocalReads, executed: Instance) {
         let Some(mut ahead) = self.ahead.take() else { return };
         let instance = delivered.instance;
         let mut planned = Planned::of(delivered, local, &mut ahead);
+        if instance <= self.floor {
+            planned.touches = Touches::Nothing;
+        }
         if delivered.is_marker() && instance > self.backlog {
             self.markers += 1;
             if self.markers > MAX_PASSED_MARKERS {
@@ -258,7 +269,7 @@ impl Plan {
     fn before(&self, instance: Instance, digest: u32) -> Option<Instance> {
         let link = self.get(instance)?.link(digest)?;
         let before = Instance::new(instance.get().checked_sub(u64::from(link))?)?;
-        (link > 0 && self.at(before).is_some()).then_some(before)
+        (link > 0 && before > self.floor && self.at(before).is_some()).then_some(before)
     }
 
     /// The last batch up to an instance that touches a key and is not executed.
@@ -268,7 +279,7 @@ impl Plan {
         while toucher > upto {
             toucher = self.before(toucher, digest)?;
         }
-        Some(toucher)
+        (toucher > self.floor).then_some(toucher)
     }
 
     /// The last batch up to an instance of which something that touches a key is not executed. What is before it on that
@@ -291,18 +302,18 @@ impl Plan {
 
     /// The first instance, up to one, that everything after it must wait for.
     pub(super) fn barrier(&self, upto: Instance) -> Option<Instance> {
-        self.everything.iter().rev().find(|instance| **instance <= upto).copied()
+        self.everything.iter().rev().find(|instance| **instance <= upto).copied().filter(|last| *last > self.floor)
     }
 
     /// The instance up to which batches must be executed before a read of these keys may be answered (R1), where it must
     /// see what is decided up to `upto`; `None` if it waits for nothing. All batches up to there are executed or entered
     /// (R2).
-    pub(super) fn ready_at(&self, touches: &Digests, upto: Instance) -> Option<Instance> {
+    pub(super) fn ready_at(&self, touches: &ReadTouches, upto: Instance) -> Option<Instance> {
         if upto < self.first() {
             return None;
         }
-        let Digests::Keys(keys) = touches else { return Some(upto) };
-        let touchers = keys.iter().filter_map(|key| self.unsettled(key.digest, upto));
+        let ReadTouches::Keys(keys) = touches else { return Some(upto) };
+        let touchers = keys.iter().filter_map(|key| self.unsettled(key.digest(), upto));
         touchers.chain(self.barrier(upto)).max()
     }
 

@@ -41,7 +41,8 @@ impl Node {
 
     /// Hands headers to whoever leads; to nobody, if nobody is known to: they are proposed again.
     fn propose(&mut self, headers: Vec<Arc<Header>>) {
-        if headers.is_empty() {
+        // What is proposed before a donor has its cut might be in it: nobody here would know the reply.
+        if headers.is_empty() || self.handoffs.is_asking() {
             return;
         }
         match self.leader() {

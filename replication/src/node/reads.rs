@@ -10,8 +10,7 @@
 //! order they arrived. A later read still sees no older state: its index is not below what was decided when it came,
 //! and what an earlier one saw had been.
 
-use super::output::{Passes, Question, TellReads};
-use crate::header::Digests;
+use super::output::{Passes, Question, TellReads, Touches};
 use crate::paxos::ReadId;
 use skink_engine::position::Instance;
 use std::collections::{BTreeMap, VecDeque};
@@ -43,7 +42,7 @@ struct Parked {
     tell: TellReads,
     /// Which of its question.
     number: usize,
-    touches: Digests,
+    touches: Touches,
     /// What it must see.
     index: Instance,
     arrived: u64,
@@ -59,13 +58,8 @@ pub(super) struct Passing {
 
 impl Parked {
     fn alone(self) -> Passing {
-        Passing { tell: self.tell, passes: Passes::Some(vec![self.number]), is_wide: is_wide(&self.touches) }
+        Passing { tell: self.tell, passes: Passes::Some(vec![self.number]), is_wide: self.touches.is_wide() }
     }
-}
-
-/// Whether a read is of several keys.
-pub(super) fn is_wide(touches: &Digests) -> bool {
-    !matches!(touches, Digests::Keys(keys) if keys.len() <= 1)
 }
 
 /// Reads that wait.
@@ -137,7 +131,7 @@ impl WaitingReads {
         &mut self,
         executed: Instance,
         delivered: Instance,
-        ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
+        ready: &mut dyn FnMut(&Touches, Instance) -> Ready,
     ) -> Vec<Passing> {
         let mut passing = Vec::new();
         while self.parked.first_key_value().is_some_and(|((instance, _), _)| *instance <= executed) {
@@ -166,7 +160,7 @@ impl WaitingReads {
     }
 
     /// Looks at some of those that are parked, each cycle at the next ones.
-    fn try_parked(&mut self, passing: &mut Vec<Passing>, ready: &mut dyn FnMut(&Digests, Instance) -> Ready) {
+    fn try_parked(&mut self, passing: &mut Vec<Passing>, ready: &mut dyn FnMut(&Touches, Instance) -> Ready) {
         let from = self.tried.take().map_or(Bound::Unbounded, Bound::Excluded);
         let keys: Vec<_> = self.parked.range((from, Bound::Unbounded)).map(|(key, _)| *key).take(MAX_TRIES).collect();
         for key in &keys {
@@ -189,7 +183,7 @@ impl WaitingReads {
         question: Question,
         index: Instance,
         arrived: u64,
-        ready: &mut dyn FnMut(&Digests, Instance) -> Ready,
+        ready: &mut dyn FnMut(&Touches, Instance) -> Ready,
     ) -> Passing {
         let Question { touches, tell } = question;
         let count = touches.len();
@@ -199,7 +193,7 @@ impl WaitingReads {
             match ready(&touches, index) {
                 Ready::Now => {
                     passing.push(number);
-                    is_any_wide |= is_wide(&touches);
+                    is_any_wide |= touches.is_wide();
                 }
                 Ready::At(instance) => {
                     self.park(instance, Parked { tell: Arc::clone(&tell), number, touches, index, arrived });
@@ -250,9 +244,8 @@ impl WaitingReads {
 #[cfg(test)]
 mod tests {
     use super::{Instance, Passes, Passing, Question, Ready, WaitingReads};
-    use crate::header::Digests;
-    use crate::node::View;
-    use crate::node::plan::tests::{Planning, at, key};
+    use crate::node::plan::tests::{Planning, at, key, read};
+    use crate::node::{Touches, View};
     use parking_lot::Mutex;
     use std::sync::Arc;
 
@@ -267,14 +260,14 @@ mod tests {
     impl Asked {
         fn ask(&mut self, question: u32, digests: &[u32]) {
             let told = Arc::clone(&self.told);
-            let touches = digests.iter().map(|digest| key(*digest)).collect();
+            let touches = digests.iter().map(|digest| read(*digest)).collect();
             self.reads.add(Question { touches, tell: Arc::new(move |which, _| told.lock().push((question, which))) });
         }
 
         fn pass(&mut self, executed: u64, delivered: u64) -> Vec<(u32, Passes)> {
             self.planning.plan.release(at(executed));
             let plan = &self.planning.plan;
-            let mut ready = |touches: &Digests, index: Instance| match plan.ready_at(touches, index) {
+            let mut ready = |touches: &Touches, index: Instance| match plan.ready_at(touches, index) {
                 Some(instance) if index > at(executed) => Ready::At(instance),
                 _ => Ready::Now,
             };

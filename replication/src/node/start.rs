@@ -2,6 +2,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::execution::Execution;
+use super::handoff::Handoffs;
 use super::inbox::Inbox;
 use super::log::NodeLog;
 use super::members::Members;
@@ -179,6 +180,7 @@ impl Node {
             inbox: Inbox::default(),
             reads: WaitingReads::default(),
             transfers: Transfers::default(),
+            handoffs: Handoffs::default(),
             statuses: PeerStatuses::default(),
             encoder: BatchEncoder::default(),
             sessions: BTreeMap::new(),

@@ -81,7 +81,7 @@ impl Node {
 
     pub(super) fn begin_donation(&mut self, peer: ReplicaId) -> Result<(), Fault> {
         // R3: who has not got everything gives nothing.
-        if self.transfers.donations.contains_key(&peer) || self.transfers.is_receiving() {
+        if self.transfers.donations.contains_key(&peer) || self.transfers.is_receiving() || self.handoffs.is_open() {
             return Ok(());
         }
         let checkpoint = self.engine.newest_checkpoint()?;
@@ -245,6 +245,7 @@ impl Node {
             return self.give_up(fault);
         }
         tracing::info!(instance = instance.get(), "a checkpoint of another replica took the place of the state");
+        self.abandon_handoff();
         self.execution.install(Progress::at(&manifest));
         self.checkpoints.installed(instance, self.log.end());
         if facts.configuration.id() > self.configuration().id() {

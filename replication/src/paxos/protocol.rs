@@ -102,6 +102,8 @@ pub struct Protocol {
     pub(super) delivered: usize,
     /// Delivered headers whose payload isn't here.
     pub(super) incomplete: BTreeMap<Instance, BatchId>,
+    /// Payloads up to here are not needed.
+    pub(super) skipped: Instance,
     pub(super) effects: Vec<Effect>,
     leadership: Leadership,
     is_pump_due: bool,
@@ -142,6 +144,7 @@ impl Protocol {
             checkpoint,
             delivered: checkpoint,
             incomplete: BTreeMap::new(),
+            skipped: Instance::ZERO,
             effects: Vec::new(),
             leadership: Leadership::Unknown,
             is_pump_due: false,
@@ -312,7 +315,9 @@ impl Protocol {
                 (Some((Entry::Header(header), cycle)), _) => {
                     let id = state.entry(self.delivered).and_then(|(entry, _)| entry.payload());
                     let payload = id.and_then(|id| state.payload(&id));
-                    if let (Some(id), None) = (id, payload) {
+                    if let (Some(id), None) = (id, payload)
+                        && instance > self.skipped
+                    {
                         self.incomplete.insert(instance, id);
                     }
                     (DeliveredContent::Header { header: Arc::clone(header), payload }, cycle)

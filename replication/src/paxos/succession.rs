@@ -13,6 +13,7 @@ use super::protocol::Protocol;
 use super::recovery::CheckpointFacts;
 use super::state::DurableState;
 use crate::header::BatchId;
+use skink_engine::position::Instance;
 use skink_engine::position::LogPosition;
 use std::collections::{BTreeMap, HashMap};
 
@@ -100,6 +101,12 @@ impl Protocol {
     /// Whether the state that this replica goes on from isn't here yet: it votes, and takes no part in elections.
     pub fn set_incomplete(&mut self, is_incomplete: bool) {
         self.is_incomplete = is_incomplete;
+    }
+
+    /// What is delivered up to here is never executed, and its payloads are not asked for.
+    pub fn skip_payloads(&mut self, upto: Instance) {
+        self.skipped = self.skipped.max(upto);
+        self.incomplete = self.incomplete.split_off(&upto.next());
     }
 
     /// Tries to lead, without an election.

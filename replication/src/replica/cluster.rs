@@ -15,7 +15,10 @@ use super::{Job, Phase, Shared};
 use crate::background::{BackgroundJob, Handle};
 use crate::batch::Refusal;
 use crate::log_preparation::LogPreparation;
-use crate::node::{Channel as NodeChannel, DEFAULT_BURST, DEFAULT_EARLY_LAG, Node, NodeOptions, Output, Passes};
+use crate::node::{
+    Channel as NodeChannel, DEFAULT_BURST, DEFAULT_EARLY_LAG, DEFAULT_HANDOFF_LAG, DEFAULT_HANDOFF_PART, Node,
+    NodeOptions, Output, Passes,
+};
 use crate::paxos::{self, ReplicaId, SessionNumber, Ticks};
 use crate::transport::{self, Agreement, Channel, Sent, Transport, TransportEvent};
 use skink_engine::error::Fault;
@@ -50,6 +53,8 @@ pub(super) fn node_options(shared: &Shared) -> NodeOptions {
         recovery: options.recovery,
         burst: DEFAULT_BURST,
         early_lag: DEFAULT_EARLY_LAG,
+        handoff_lag: DEFAULT_HANDOFF_LAG,
+        handoff_part: DEFAULT_HANDOFF_PART,
     }
 }
 

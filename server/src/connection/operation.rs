@@ -7,8 +7,7 @@ use parking_lot::Mutex;
 use skink_engine::command::{Command, Reply};
 use skink_engine::error::Fault;
 use skink_replication::batch::Refusal;
-use skink_replication::header::Digests;
-use skink_replication::node::{Passes, Question, View};
+use skink_replication::node::{Passes, Question, Touches, View};
 use skink_replication::paxos::MembershipChange;
 use skink_replication::replica::{Phase, Replica};
 use std::future::Future;
@@ -49,7 +48,7 @@ pub(super) fn when_serving(mut phase: watch::Receiver<Phase>, request: Request) 
 /// Waits until the state is as new as all that was acknowledged by now, and looks at it there, in the replica's thread.
 fn when_current<T: Send + 'static>(
     replica: &Replica,
-    touches: Digests,
+    touches: Touches,
     look: impl Fn() -> T + Send + Sync + 'static,
 ) -> oneshot::Receiver<Result<T, Refusal>> {
     let (sender, current) = oneshot::channel();
@@ -68,7 +67,7 @@ fn when_current<T: Send + 'static>(
 
 /// Waits until these keys can be watched.
 pub(super) fn watch(replica: &Arc<Replica>, keys: Vec<Bytes>) -> Operation {
-    let current = when_current(replica, Digests::Everything, || ());
+    let current = when_current(replica, Touches::Everything, || ());
     Box::pin(async move {
         match current.await {
             Ok(result) => OperationResult::Watch(keys, result),
@@ -89,7 +88,7 @@ pub(super) fn read_at_pin(replica: &Arc<Replica>, command: Command, shape: Shape
         } else {
             // Where the replica tells that it may be read, as later something may be executed ahead of order.
             let pins = Arc::clone(&replica);
-            when_current(&replica, Digests::Everything, move || pins.pin_here()).await
+            when_current(&replica, Touches::Everything, move || pins.pin_here()).await
         };
         let cut = match cut {
             Ok(Ok(cut)) => cut,

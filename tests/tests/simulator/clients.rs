@@ -12,8 +12,7 @@ use crate::world::{Next, Told, World};
 use skink_engine::command::Reply;
 use skink_engine::evaluate::Context;
 use skink_replication::batch::{BatchOutcome, LocalBatch, Refusal};
-use skink_replication::header::Digests;
-use skink_replication::node::{Passes, Question, View};
+use skink_replication::node::{Passes, Question, Touches, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -154,8 +153,7 @@ impl World {
         self.clients.last_question += 1;
         let question = self.clients.last_question;
         let engine = &process.engine;
-        let touches =
-            reads.iter().map(|(_, command)| Digests::of(std::iter::once(command), |key| engine.hash(key))).collect();
+        let touches = reads.iter().map(|(_, command)| Touches::of(command, |key| engine.hash(key))).collect();
         let teller = self.teller.clone();
         let tell = Arc::new(move |passes, result| drop(teller.send(Told::Reads { question, passes, result })));
         process.node.when_current(Question { touches, tell });

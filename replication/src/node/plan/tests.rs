@@ -3,11 +3,13 @@
 use super::{KEPT_ENTRIES, Plan};
 use crate::header::{BatchId, Content, Digests, Header, KeyDigest};
 use crate::identity::IdWindow;
+use crate::node::output::Touches;
 use crate::node::part::{LocalReads, Part};
 use crate::paxos::{CycleNumber, Delivered, DeliveredContent, ReplicaId, StopSign};
 use crate::replay::Progress;
 use proptest::prelude::*;
 use skink_engine::command::Access;
+use skink_engine::key::KeyHash;
 use skink_engine::position::Instance;
 use std::sync::Arc;
 
@@ -17,6 +19,11 @@ pub(crate) fn at(number: u64) -> Instance {
 
 pub(crate) fn key(digest: u32) -> Digests {
     keys(&[digest])
+}
+
+/// What a read of that key touches.
+pub(crate) fn read(digest: u32) -> Touches {
+    Touches::Keys(std::iter::once(KeyHash::from_raw(u64::from(digest))).collect())
 }
 
 fn keys(digests: &[u32]) -> Digests {
@@ -68,7 +75,8 @@ impl Planning {
     }
 
     fn ready_at(&self, digests: &[u32], upto: u64) -> Option<u64> {
-        self.plan.ready_at(&keys(digests), at(upto)).map(Instance::get)
+        let keys = digests.iter().map(|digest| KeyHash::from_raw(u64::from(*digest))).collect();
+        self.plan.ready_at(&Touches::Keys(keys), at(upto)).map(Instance::get)
     }
 }
 
@@ -85,7 +93,7 @@ fn what_touches_a_key_is_found_from_the_last_to_the_first() {
         (planning.ready_at(&[5], 2), planning.ready_at(&[5], 3), planning.ready_at(&[9], 9)),
         (None, Some(3), None)
     );
-    assert_eq!(planning.plan.ready_at(&Digests::Everything, at(3)), Some(at(3)));
+    assert_eq!(planning.plan.ready_at(&Touches::Everything, at(3)), Some(at(3)));
     planning.plan.release(at(1));
     assert_eq!((planning.chain(1, 4), planning.chain(2, 4)), (vec![4], vec![2]), "what is executed holds nobody up");
     planning.plan.release(at(4));

@@ -1,8 +1,7 @@
 //! The cluster: nodes, the sessions between them, and who is cut off or off.
 
 use crate::batch::{BatchOutcome, LocalBatch, LocalCommand};
-use crate::header::Digests;
-use crate::node::{Membership, Node, NodeOptions, Output, Passes, Question, View};
+use crate::node::{Membership, Node, NodeOptions, Output, Passes, Question, Touches, View};
 use crate::paxos::{self, Configuration, Leadership, MembershipChange, ReplicaId, SessionNumber};
 use crate::recovery::RecoveryMode;
 use bytes::Bytes;
@@ -66,6 +65,8 @@ fn options() -> NodeOptions {
         recovery: RecoveryMode::OnDemand,
         burst: 8,
         early_lag: 20,
+        handoff_lag: 100,
+        handoff_part: 1 << 10,
     }
 }
 
@@ -360,7 +361,7 @@ impl Cluster {
     }
 
     /// Asks for reads. Gives what is told of them, in order: which ones, and whether they may be answered.
-    pub(super) fn ask(&mut self, number: u8, touches: Vec<Digests>) -> Told {
+    pub(super) fn ask(&mut self, number: u8, touches: Vec<Touches>) -> Told {
         let told = Told::default();
         let teller = Arc::clone(&told);
         let tell = Arc::new(move |passes, result: Result<View, _>| teller.lock().push((passes, result.is_ok())));
@@ -370,10 +371,10 @@ impl Cluster {
     }
 
     /// What a read of a key touches.
-    pub(super) fn touches(&mut self, key: &str) -> Digests {
+    pub(super) fn touches(&mut self, key: &str) -> Touches {
         let command = Command::Read { key: key.to_owned().into() };
         let engine = Arc::clone(&self.node(1).engine);
-        Digests::of(std::iter::once(&command), |key| engine.hash(key))
+        Touches::of(&command, |key| engine.hash(key))
     }
 
     /// Keys that the state of a replica must have.
@@ -387,7 +388,7 @@ impl Cluster {
 
     /// Reads that must be current.
     pub(super) fn is_there(&mut self, number: u8, keys: &[String]) {
-        let told = self.ask(number, vec![Digests::Everything]);
+        let told = self.ask(number, vec![Touches::Everything]);
         let is_answered = |told: &Told| told.lock().iter().any(|(passes, _)| *passes != Passes::Some(Vec::new()));
         self.until("a read is answered", |_| is_answered(&told));
         assert!(told.lock().iter().all(|(_, is_passed)| *is_passed));

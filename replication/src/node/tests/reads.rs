@@ -2,8 +2,7 @@
 
 use super::cluster::Cluster;
 use crate::batch::Refusal;
-use crate::header::Digests;
-use crate::node::{Passes, Question, View};
+use crate::node::{Passes, Question, Touches, View};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ fn a_read_waits_for_the_old_commands_on_its_keys_alone_and_they_are_executed_fir
     cluster.put(1, "quiet");
     let keys = busy(1000);
     missed(&mut cluster, &keys);
-    let touches = vec![cluster.touches("busy/499"), cluster.touches("quiet"), Digests::Everything];
+    let touches = vec![cluster.touches("busy/499"), cluster.touches("quiet"), Touches::Everything];
     let told = cluster.ask(3, touches);
     cluster.until("all reads are answered", |_| {
         let numbers = |passes: &Passes| if let Passes::Some(reads) = passes { reads.len() } else { 3 };
@@ -76,7 +75,7 @@ fn a_read_of_much_sees_all_that_is_before_what_it_sees() {
             *seen_when_told.lock() = Some((is_there("later"), is_there("earlier/199")));
         }
     });
-    cluster.node(3).when_current(Question { touches: vec![Digests::Everything], tell });
+    cluster.node(3).when_current(Question { touches: vec![Touches::Everything], tell });
     // It gets its index.
     cluster.run(3);
     // One after the other: each is sent when the one before is acknowledged.
@@ -98,15 +97,15 @@ fn from_when_on_reads_may_be_executed_is_told_with_them() {
     let keys = busy(3000);
     missed(&mut cluster, &keys);
     let several = |cluster: &mut Cluster| {
-        let (Digests::Keys(mut one), Digests::Keys(other)) = (cluster.touches("quiet"), cluster.touches("silent"))
+        let (Touches::Keys(mut one), Touches::Keys(other)) = (cluster.touches("quiet"), cluster.touches("silent"))
         else {
             unreachable!()
         };
         one.extend(other);
         one.sort_unstable();
-        Digests::Keys(one)
+        Touches::Keys(one)
     };
-    let view = |cluster: &mut Cluster, touches: Digests| {
+    let view = |cluster: &mut Cluster, touches: Touches| {
         let view: Arc<Mutex<Option<View>>> = Arc::default();
         let told = Arc::clone(&view);
         let tell = Arc::new(move |passes, result: Result<View, _>| {

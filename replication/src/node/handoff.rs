@@ -1,0 +1,440 @@
+//! Hand-off: a replica that comes back gets what has changed from another one, and executes none of what it missed.
+//!
+//! ```text
+//! comes back, has executed up to C: asks --> donor pins a cut at F, which it has executed
+//!   somebody waits for a key ------ PullKeys --> its version at F   --> what is after F on that key is executed, answered
+//!   all segments, some at a time -- PullRange -> what changed in C..F
+//!   all of them are here: the state is that at F, and execution goes on behind it
+//! ```
+//!
+//! The instance of the cut is the split point (`floor`): what is up to it comes with versions, what is behind it is
+//! executed. A key that is here as of the cut, or newer, is handed over. Versions come with their revisions, and one never
+//! takes the place of a newer one: what was executed ahead on a key stays. Until all is handed over the state is that of no
+//! instance: nothing is executed in order, there is no cut (R3), and nothing is given to others (R4).
+//!
+//! Where the donor goes, another one is asked for a later cut, and everything is looked at again. Nothing of this is durable: a
+//! replica that stops meanwhile goes on from its checkpoint.
+
+mod donor;
+pub mod message;
+mod receiver;
+
+use super::message::PeerMessage;
+use super::{Channel, Node, Output};
+use crate::batch::Refusal;
+use crate::header::Content;
+use crate::paxos::{Delivered, DeliveredContent, ReplicaId};
+use donor::Donor;
+use message::Handoff;
+use skink_engine::error::Fault;
+use skink_engine::key::{KeyHash, SegmentId};
+use skink_engine::position::Instance;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Ticks in which a donor must answer before it goes on without one.
+const ANSWER_TICKS: u64 = 8;
+/// Ticks between two times that a replica that is behind asks for a donor.
+const ASK_AGAIN_TICKS: u64 = 100;
+/// Ticks after which something that did not come is asked for again.
+const RETRY_TICKS: u64 = 50;
+/// Ticks without anything from a donor after which another one is asked.
+const PATIENCE: u64 = 200;
+/// Segments of which something is on its way at a time.
+const WINDOW: usize = 4;
+/// Keys that one message asks for.
+const MAX_KEYS: usize = 64;
+/// Past the last digest.
+const END: u64 = 1 << 32;
+
+/// What is handed over, at both ends.
+#[derive(Default)]
+pub(super) struct Handoffs {
+    receiving: Receiving,
+    pub(super) donor: Donor,
+    /// Tick of the last question for a donor.
+    asked: Option<u64>,
+    /// How often one was asked for.
+    tries: usize,
+    /// The last one that was taken part in.
+    report: Option<HandoffReport>,
+}
+
+/// What this replica gets.
+#[derive(Default)]
+enum Receiving {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A donor is asked for.
+    Asking { peer: ReplicaId, since: u64 },
+    /// A donor has a cut.
+    Open(Box<Open>),
+}
+
+/// A hand-off that goes on.
+struct Open {
+    /// Who gives; `None` while another one is looked for.
+    donor: Option<ReplicaId>,
+    /// What was executed here when it began.
+    base: Instance,
+    /// The cut.
+    floor: Instance,
+    /// By segment: the digest before which all is here.
+    segments: Vec<u64>,
+    /// Segments of which something is on its way, and since when.
+    on_the_way: BTreeMap<u16, u64>,
+    /// Keys that are here ahead of their segments.
+    pulled: HashSet<KeyHash>,
+    /// Keys that are on their way, and since when.
+    asked: HashMap<KeyHash, u64>,
+    /// Keys that somebody waits for, to be asked for.
+    wanted: Vec<KeyHash>,
+    /// Tick of the last message of the donor.
+    heard: u64,
+}
+
+/// How far a hand-off is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandoffReport {
+    /// The last donor.
+    pub donor: ReplicaId,
+    /// The last instance of its cut.
+    pub instance: Instance,
+    /// Segments that are here, and all of them.
+    pub segments: (u64, u64),
+    /// Keys that came since somebody waited for them.
+    pub pulled_keys: u64,
+    /// Versions that came.
+    pub versions: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// It is over.
+    pub is_done: bool,
+}
+
+impl Open {
+    fn new(donor: ReplicaId, base: Instance, floor: Instance, segments: usize, now: u64) -> Open {
+        Open {
+            donor: Some(donor),
+            base,
+            floor,
+            segments: vec![0; segments],
+            on_the_way: BTreeMap::new(),
+            pulled: HashSet::new(),
+            asked: HashMap::new(),
+            wanted: Vec::new(),
+            heard: now,
+        }
+    }
+
+    fn has(&self, hash: KeyHash) -> bool {
+        let segment = hash.segment(self.segments.len() as u16).index();
+        let is_covered = self.segments.get(segment).is_some_and(|next| *next > u64::from(hash.digest()));
+        is_covered || self.pulled.contains(&hash)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.segments.iter().all(|next| *next >= END)
+    }
+}
+
+impl Handoffs {
+    /// The cut that is being handed over to this replica.
+    fn open(&mut self) -> Option<&mut Open> {
+        match &mut self.receiving {
+            Receiving::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing may be proposed or executed before a donor has answered: it must come behind the cut.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.receiving, Receiving::Asking { .. })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.receiving, Receiving::Open(_))
+    }
+
+    fn of(&mut self, donor: ReplicaId, instance: Instance) -> Option<&mut Open> {
+        self.open().filter(|open| open.donor == Some(donor) && open.floor == instance)
+    }
+}
+
+impl Node {
+    /// Whether a key is here as of the cut that is handed over, or newer; if not, it is asked for.
+    pub(super) fn is_handed_over(&mut self, hash: KeyHash) -> bool {
+        let Some(open) = self.handoffs.open() else { return true };
+        let is_here = open.has(hash);
+        if !is_here && !open.asked.contains_key(&hash) {
+            open.asked.insert(hash, self.now);
+            open.wanted.push(hash);
+        }
+        is_here
+    }
+
+    /// Whether it is worth it to look for a donor.
+    fn wants_donor(&self) -> bool {
+        self.options.recovery.hands_over()
+            && matches!(self.handoffs.receiving, Receiving::Nothing)
+            && self.batches.len() == 0
+            && !self.lacks_start()
+            && !self.transfers.is_receiving()
+            && self.execution.is_in_order()
+    }
+
+    /// A session is open: at a start, its peer may be a donor.
+    pub(super) fn look_for_donor_at(&mut self, peer: ReplicaId) {
+        if self.handoffs.asked.is_none() && self.wants_donor() {
+            self.ask_donor(peer);
+        }
+    }
+
+    fn ask_donor(&mut self, peer: ReplicaId) {
+        self.handoffs.asked = Some(self.now);
+        self.handoffs.tries += 1;
+        let (executed, at_least) = match &self.handoffs.receiving {
+            Receiving::Open(open) => (open.base, open.floor),
+            _ => (self.executed(), Instance::ZERO),
+        };
+        if !self.handoffs.is_open() {
+            self.handoffs.receiving = Receiving::Asking { peer, since: self.now };
+        }
+        self.hand(peer, Channel::Control, Handoff::Ask { executed, at_least });
+    }
+
+    fn hand(&mut self, peer: ReplicaId, channel: Channel, handoff: Handoff) {
+        self.send(peer, channel, &PeerMessage::Handoff(handoff));
+    }
+
+    /// Another peer each time.
+    fn next_donor(&self) -> Option<ReplicaId> {
+        let peers: Vec<ReplicaId> = self.sessions.keys().copied().collect();
+        peers.get(self.handoffs.tries % peers.len().max(1)).copied()
+    }
+
+    pub(super) fn tick_handoffs(&mut self) {
+        let now = self.now;
+        self.handoffs.donor.tick(now);
+        match &mut self.handoffs.receiving {
+            Receiving::Nothing => {
+                let is_due = self.handoffs.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK_AGAIN_TICKS);
+                let is_far_behind = self.execution.delivered.len() >= self.options.handoff_lag;
+                if is_due
+                    && is_far_behind
+                    && self.wants_donor()
+                    && let Some(peer) = self.next_donor()
+                {
+                    self.ask_donor(peer);
+                }
+            }
+            Receiving::Asking { since, .. } => {
+                if now.saturating_sub(*since) >= ANSWER_TICKS {
+                    self.go_on_without_donor();
+                }
+            }
+            Receiving::Open(open) => {
+                open.on_the_way.retain(|_, since| now.saturating_sub(*since) < RETRY_TICKS);
+                for (hash, since) in &mut open.asked {
+                    if now.saturating_sub(*since) >= RETRY_TICKS && !open.pulled.contains(hash) {
+                        *since = now;
+                        open.wanted.push(*hash);
+                    }
+                }
+                if let Some(donor) = open.donor.filter(|_| now.saturating_sub(open.heard) >= PATIENCE) {
+                    tracing::warn!(%donor, "the replica that hands over its state says nothing more: another one is asked");
+                    open.donor = None;
+                }
+                let is_due = self.handoffs.asked.is_none_or(|asked| now.saturating_sub(asked) >= RETRY_TICKS);
+                if open.donor.is_none()
+                    && is_due
+                    && let Some(peer) = self.next_donor()
+                {
+                    self.ask_donor(peer);
+                }
+            }
+        }
+    }
+
+    /// What was held back goes on.
+    fn go_on_without_donor(&mut self) {
+        self.handoffs.receiving = Receiving::Nothing;
+        self.propose_all();
+        self.is_stirred = true;
+    }
+
+    /// A peer is gone.
+    pub(super) fn handoff_session_ended(&mut self, peer: ReplicaId) {
+        self.handoffs.donor.let_go(peer);
+        match &mut self.handoffs.receiving {
+            Receiving::Asking { peer: asked, .. } if *asked == peer => {
+                self.handoffs.asked = None;
+                self.go_on_without_donor();
+            }
+            Receiving::Open(open) if open.donor == Some(peer) => {
+                tracing::warn!(donor = %peer, "the replica that hands over its state is gone: another one is asked");
+                open.donor = None;
+                self.handoffs.asked = None;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn handoff_arrived(&mut self, from: ReplicaId, handoff: Handoff) -> Result<(), Fault> {
+        match handoff {
+            Handoff::Ask { executed, at_least } => self.handoffs.donor.asked(from, executed, at_least, self.now),
+            Handoff::PullKeys { instance, hashes } => self.give_keys(from, instance, hashes)?,
+            Handoff::PullRange { instance, base, segment, from: digest } => {
+                self.handoffs.donor.pulled(from, instance, base, segment, digest, self.now);
+            }
+            Handoff::Done { instance } => self.handoffs.donor.done(from, instance),
+            Handoff::Pinned { instance } => self.pinned(from, instance),
+            Handoff::Refused => match &self.handoffs.receiving {
+                Receiving::Asking { peer, .. } if *peer == from => self.go_on_without_donor(),
+                _ => {}
+            },
+            Handoff::Keys { instance, hashes, versions } => self.take_keys(from, instance, &hashes, &versions)?,
+            Handoff::Range { instance, segment, from: start, to, kept, versions } => {
+                self.take_range(from, instance, SegmentId(segment), u64::from(start)..to, &kept, &versions)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A peer has a cut for this replica.
+    fn pinned(&mut self, from: ReplicaId, instance: Instance) {
+        let now = self.now;
+        let base = self.executed();
+        let is_of_use = match &mut self.handoffs.receiving {
+            Receiving::Asking { peer, .. } => {
+                *peer == from && instance > base && !self.execution.is_within_a_batch() && !self.lacks_start()
+            }
+            Receiving::Open(open) => open.donor.is_none() && instance >= open.floor,
+            Receiving::Nothing => false,
+        };
+        if !is_of_use {
+            return self.hand(from, Channel::Control, Handoff::Done { instance });
+        }
+        let base = self.handoffs.open().map_or(base, |open| open.base);
+        let segments = self.engine.segment_count();
+        let wanted: Vec<KeyHash> =
+            self.handoffs.open().map_or_else(Vec::new, |open| open.asked.keys().copied().collect());
+        let mut open = Open::new(from, base, instance, segments, now);
+        open.asked = wanted.iter().map(|hash| (*hash, now)).collect();
+        open.wanted = wanted;
+        tracing::info!(donor = %from, %instance, %base, "another replica hands over its state");
+        self.handoffs.receiving = Receiving::Open(Box::new(open));
+        self.handoffs.report = Some(HandoffReport {
+            donor: from,
+            instance,
+            segments: (0, segments as u64),
+            pulled_keys: 0,
+            versions: 0,
+            bytes: 0,
+            is_done: false,
+        });
+        self.engine.keep_tombstones(true);
+        self.execution.set_floor(Some(instance));
+        // What they are for comes with versions.
+        self.protocol.skip_payloads(instance);
+        self.propose_all();
+        self.is_stirred = true;
+    }
+
+    /// Asks for what somebody waits for, and for some of the rest.
+    pub(super) fn pull(&mut self) {
+        let now = self.now;
+        let Some(open) = self.handoffs.open() else { return };
+        let Some(donor) = open.donor else { return };
+        let (instance, base) = (open.floor, open.base);
+        let mut asks = Vec::new();
+        let mut wanted = std::mem::take(&mut open.wanted);
+        wanted.retain(|hash| !open.has(*hash));
+        for hashes in wanted.chunks(MAX_KEYS) {
+            let hashes = hashes.iter().map(|hash| hash.get()).collect();
+            asks.push(Handoff::PullKeys { instance, hashes });
+        }
+        for (number, next) in open.segments.iter().enumerate() {
+            if open.on_the_way.len() >= WINDOW {
+                break;
+            }
+            let segment = number as u16;
+            if *next < END && !open.on_the_way.contains_key(&segment) {
+                open.on_the_way.insert(segment, now);
+                asks.push(Handoff::PullRange { instance, base, segment, from: *next as u32 });
+            }
+        }
+        for ask in asks {
+            self.hand(donor, Channel::Control, ask);
+        }
+    }
+
+    /// Ends a hand-off of which everything is here: the state is that of the cut.
+    pub(super) fn finish_handoff(&mut self) -> Result<(), Fault> {
+        let Some(open) = self.handoffs.open() else { return Ok(()) };
+        let floor = open.floor;
+        let is_covered = self.execution.goes_on() && self.execution.delivered() >= floor;
+        if !self.handoffs.open().is_some_and(|open| open.is_whole()) || !is_covered {
+            return Ok(());
+        }
+        while let Some(delivered) = self.execution.take_up_to(floor) {
+            self.pass_over(delivered)?;
+        }
+        if let Receiving::Open(open) = std::mem::take(&mut self.handoffs.receiving)
+            && let Some(donor) = open.donor
+        {
+            self.hand(donor, Channel::Control, Handoff::Done { instance: floor });
+        }
+        if let Some(report) = &mut self.handoffs.report {
+            report.is_done = true;
+        }
+        self.execution.set_floor(None);
+        self.engine.keep_tombstones(false);
+        let ids = &self.execution.progress.ids;
+        self.checkpoints.want_again(|id| ids.is_over(id));
+        tracing::info!(instance = %floor, "the state is handed over");
+        self.is_stirred = true;
+        Ok(())
+    }
+
+    /// What is up to the cut needs no execution.
+    fn pass_over(&mut self, delivered: Delivered) -> Result<(), Fault> {
+        let Delivered { instance, content, .. } = delivered;
+        match content {
+            DeliveredContent::Header { header, .. } => {
+                self.execution.progress.deliver(instance, &header);
+                self.payloads.forget(&header.id);
+                if header.content != Content::CheckpointMarker
+                    && let Some(reply) = self.batches.take(&header.id).and_then(|own| own.reply)
+                {
+                    let why = "the command was executed, and its reply is lost, as the replica got the state from another one";
+                    self.outputs.push(Output::Answer(reply, Err(Refusal::Late(why.into()))));
+                }
+                Ok(())
+            }
+            DeliveredContent::Barrier(barrier) => {
+                self.execution.progress.pass(instance);
+                self.barrier_passed(barrier)
+            }
+            DeliveredContent::StopSign(_) => Err(Fault::Refused(format!(
+                "another replica handed over its state across a change of the members at instance {instance}: start again"
+            ))),
+        }
+    }
+
+    /// Another state takes the place of the one that was handed over.
+    pub(super) fn abandon_handoff(&mut self) {
+        if let Receiving::Open(open) = std::mem::take(&mut self.handoffs.receiving)
+            && let Some(donor) = open.donor
+        {
+            self.hand(donor, Channel::Control, Handoff::Done { instance: open.floor });
+        }
+        self.execution.set_floor(None);
+        self.engine.keep_tombstones(false);
+    }
+
+    /// How far the last hand-off to this replica is.
+    pub fn handoff(&self) -> Option<HandoffReport> {
+        self.handoffs.report
+    }
+}

@@ -1,5 +1,6 @@
 //! How a replica comes back: what happens before it answers its clients.
 
+use crate::node::HandoffReport;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -108,6 +109,8 @@ pub struct RecoveryReport {
     pub first_answer: Option<Duration>,
     /// When all old batches were executed.
     pub up_to_date: Option<Duration>,
+    /// What another replica handed over, if one did.
+    pub handoff: Option<HandoffReport>,
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub struct Settings {
     /// Keep each of these threads on one processor
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub pin_workers: Option<bool>,
-    /// What a replica that comes back does before it answers [default: on-demand]
+    /// What a replica that comes back does before it answers [default: handoff]
     #[arg(long, value_name = "MODE")]
     pub recovery: Option<Recovery>,
     /// Threads that talk to clients [default: half of the cores]
@@ -121,6 +121,8 @@ pub enum Recovery {
     Speedy,
     /// Segments are installed when something needs them; what somebody waits for is executed first.
     OnDemand,
+    /// What was missed comes from another replica, first what somebody waits for; else as on demand.
+    Handoff,
 }
 
 /// How much is logged.

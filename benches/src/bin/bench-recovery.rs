@@ -21,7 +21,7 @@ struct Arguments {
     #[arg(long)]
     skink: Option<PathBuf>,
     /// Ways of recovery, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "classic,speedy,on-demand")]
+    #[arg(long, value_delimiter = ',', default_value = "classic,speedy,on-demand,handoff")]
     modes: Vec<String>,
     /// Commands that the replica misses [default: 1000000; 2000 with --quick].
     #[arg(long)]

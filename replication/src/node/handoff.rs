@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Ticks in which a donor must answer before it goes on without one.
 const ANSWER_TICKS: u64 = 8;
 /// Ticks between two times that a replica that is behind asks for a donor.
-const ASK_AGAIN_TICKS: u64 = 100;
+const ASK_AGAIN_TICKS: u64 = 20;
 /// Ticks after which something that did not come is asked for again.
 const RETRY_TICKS: u64 = 50;
 /// Ticks without anything from a donor after which another one is asked.
@@ -290,7 +290,11 @@ impl Node {
             Handoff::Done { instance } => self.handoffs.donor.done(from, instance),
             Handoff::Pinned { instance } => self.pinned(from, instance),
             Handoff::Refused => match &self.handoffs.receiving {
-                Receiving::Asking { peer, .. } if *peer == from => self.go_on_without_donor(),
+                Receiving::Asking { peer, .. } if *peer == from => match self.next_donor() {
+                    // At a start, each is asked once.
+                    Some(next) if self.handoffs.tries < self.sessions.len() => self.ask_donor(next),
+                    _ => self.go_on_without_donor(),
+                },
                 _ => {}
             },
             Handoff::Keys { instance, hashes, versions } => self.take_keys(from, instance, &hashes, &versions)?,

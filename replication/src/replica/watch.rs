@@ -33,6 +33,7 @@ impl Watch {
             time_left: None,
             first_answer: None,
             up_to_date: None,
+            handoff: None,
         };
         Watch { began, report, target: None, from, looked: (Instant::now(), from), told_answer: None }
     }
@@ -69,6 +70,7 @@ impl Watch {
             );
         }
         self.report.since_start = now - self.began;
+        self.report.handoff = node.handoff();
         if let Some(target) = self.target {
             self.report.left_batches = target.get().saturating_sub(executed.get());
             if now - self.looked.0 >= STEP {

@@ -174,6 +174,7 @@ pub(super) fn check(settings: Settings) -> Result<Checked, SettingsError> {
             Recovery::Classic => RecoveryMode::Classic,
             Recovery::Speedy => RecoveryMode::Speedy,
             Recovery::OnDemand => RecoveryMode::OnDemand,
+            Recovery::Handoff => RecoveryMode::Handoff,
         };
     }
     let mut warnings = Vec::new();

@@ -63,6 +63,11 @@ fn on_demand_it_answers_what_is_right() {
 }
 
 #[test]
+fn handed_the_state_it_answers_what_is_right() {
+    run("handed_the_state_it_answers_what_is_right", "handoff");
+}
+
+#[test]
 fn speedily_it_answers_what_is_right() {
     run("speedily_it_answers_what_is_right", "speedy");
 }

@@ -3,7 +3,7 @@
 //! What somebody there waits for is answered at once. Of segments, one part is read in a cycle, so that this replica's own
 //! clients wait no longer than for a batch.
 
-use super::message::{Handoff, VersionsWriter};
+use super::message::{Handoff, SortedVersions, VersionsWriter};
 use super::{Channel, Node};
 use crate::paxos::ReplicaId;
 use skink_engine::engine::PinnedCut;
@@ -152,17 +152,17 @@ impl Node {
         let id = SegmentId(segment);
         let mean = given.cut.mean_version_len(id).max(1);
         let limit = (part_bytes / mean).clamp(*KEYS.start(), *KEYS.end()) as usize;
-        let (mut kept, mut versions) = (Vec::new(), VersionsWriter::default());
+        let (mut kept, mut versions) = (Vec::new(), SortedVersions::default());
         let read = given.cut.versions(id, from, limit, &mut |hash, version| {
             if version.revision.instance() <= base {
-                kept.push(hash.get());
+                kept.push(hash);
             } else {
-                versions.add(&version);
+                versions.add(hash.digest(), &version);
             }
         });
         let instance = given.cut.instance();
         let to = match read {
-            Ok(to) => to,
+            Ok(to) => versions.bound(from, to, self.options.handoff_part),
             // Another state took the place of the one that it is of.
             Err(Fault::Refused(_)) => {
                 self.handoffs.donor.given.remove(&peer);
@@ -170,7 +170,9 @@ impl Node {
             }
             Err(fault) => return Err(fault),
         };
-        let versions = versions.finish();
+        kept.retain(|hash| u64::from(hash.digest()) < to);
+        let kept = kept.into_iter().map(KeyHash::get).collect();
+        let versions = versions.finish(to);
         self.hand(peer, Channel::Payload, Handoff::Range { instance, segment, from, to, kept, versions });
         Ok(())
     }

@@ -16,6 +16,7 @@ use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 use skink_engine::engine::Version;
 use skink_engine::position::{Instance, Revision};
+use std::ops::Range;
 
 /// Bytes before a version's key.
 const HEAD_LEN: usize = 22;
@@ -107,6 +108,48 @@ impl VersionsWriter {
 
     pub(super) fn finish(self) -> Versions {
         Versions(self.0.into())
+    }
+}
+
+/// Gathers versions in any order, of which those with lower digests are sent first.
+#[derive(Debug, Default)]
+pub(super) struct SortedVersions {
+    all: VersionsWriter,
+    /// Digest, and where in the bytes.
+    places: Vec<(u32, Range<usize>)>,
+}
+
+impl SortedVersions {
+    pub(super) fn add(&mut self, digest: u32, version: &Version<'_>) {
+        let start = self.all.0.len();
+        self.all.add(version);
+        self.places.push((digest, start..self.all.0.len()));
+    }
+
+    /// The digest, up to `to`, before which there are about so many bytes. There is something before it.
+    pub(super) fn bound(&mut self, from: u32, to: u64, len: usize) -> u64 {
+        if self.all.0.len() <= 2 * len {
+            return to;
+        }
+        self.places.sort_unstable_by_key(|(digest, _)| *digest);
+        let mut before = 0;
+        for (digest, place) in &self.places {
+            if before >= len && *digest > from {
+                return u64::from(*digest).min(to);
+            }
+            before += place.len();
+        }
+        to
+    }
+
+    /// Those with digests before a bound.
+    pub(super) fn finish(self, to: u64) -> Versions {
+        if self.places.iter().all(|(digest, _)| u64::from(*digest) < to) {
+            return self.all.finish();
+        }
+        let places = self.places.into_iter().filter(|(digest, _)| u64::from(*digest) < to);
+        let parts: Vec<&[u8]> = places.map(|(_, place)| &self.all.0[place]).collect();
+        Versions(parts.concat().into())
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) struct Cluster {
     /// Peers that were refused for their disks.
     pub(super) refused: BTreeSet<ReplicaId>,
     ticks: u64,
+    recovery: RecoveryMode,
 }
 
 pub(super) fn id(number: u8) -> ReplicaId {
@@ -71,8 +72,13 @@ fn options() -> NodeOptions {
 }
 
 impl Cluster {
-    /// A new cluster of the members from 1 on.
+    /// A new cluster of the members from 1 on, whose replicas execute what they missed.
     pub(super) fn new(members: u8) -> Cluster {
+        Cluster::of(members, RecoveryMode::OnDemand)
+    }
+
+    /// One whose replicas come back in this way.
+    pub(super) fn of(members: u8, recovery: RecoveryMode) -> Cluster {
         let members: Vec<ReplicaId> = (1..=members).map(id).collect();
         let mut cluster = Cluster {
             machines: BTreeMap::new(),
@@ -83,6 +89,7 @@ impl Cluster {
             wires: BTreeMap::new(),
             refused: BTreeSet::new(),
             ticks: 0,
+            recovery,
         };
         let configuration = Configuration::new(1, members.clone(), Instance::ZERO).unwrap();
         for own in members {
@@ -112,9 +119,10 @@ impl Cluster {
     }
 
     pub(super) fn start(&mut self, number: u8) {
+        let options = NodeOptions { recovery: self.recovery, ..options() };
         let machine = self.machines.get_mut(&id(number)).unwrap();
         let (engine, opened) = Engine::open(machine.environment.clone(), Path::new("/data"), ENGINE).unwrap();
-        machine.node = Some(Node::start(Arc::new(engine), opened, &machine.membership, options()).unwrap());
+        machine.node = Some(Node::start(Arc::new(engine), opened, &machine.membership, options).unwrap());
     }
 
     fn stop(&mut self, number: u8) {
@@ -341,7 +349,11 @@ impl Cluster {
 
     /// A write at a replica.
     pub(super) fn write(&mut self, number: u8, key: &str) -> Answer<BatchOutcome> {
-        let command = Command::Put(Put::new(PutMode::Upsert, key.to_owned(), key.to_owned()));
+        self.execute(number, Command::Put(Put::new(PutMode::Upsert, key.to_owned(), key.to_owned())))
+    }
+
+    /// A command at a replica.
+    pub(super) fn execute(&mut self, number: u8, command: Command) -> Answer<BatchOutcome> {
         let commands = vec![LocalCommand { command, is_ordered: true }];
         let node = self.node(number);
         let (content, payload) = node.encoder.encode(&commands, |key| node.engine.hash(key));

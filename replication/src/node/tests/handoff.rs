@@ -1,0 +1,161 @@
+//! A replica that comes back, and another one that hands over its state.
+
+use super::cluster::Cluster;
+use crate::node::{HandoffReport, Passes, Touches};
+use crate::recovery::RecoveryMode;
+use skink_engine::command::Command;
+
+/// A cluster of which replica 3 missed a write of each of these keys, and is back.
+fn missed(keys: &[String]) -> Cluster {
+    let mut cluster = Cluster::of(3, RecoveryMode::Handoff);
+    cluster.put(1, "quiet");
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.kill(3);
+    write(&mut cluster, keys);
+    cluster.check_equal(&[1, 2]);
+    cluster.heal();
+    cluster
+}
+
+fn write(cluster: &mut Cluster, keys: &[String]) {
+    let answers: Vec<_> = keys.iter().map(|key| cluster.write(1, key)).collect();
+    cluster.until("all are answered", |_| answers.iter().all(|answer| answer.lock().is_some()));
+}
+
+fn busy(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("busy/{}", number % 500)).collect()
+}
+
+/// A part has one key.
+fn slow(cluster: &mut Cluster) {
+    for number in [1, 2] {
+        cluster.node(number).options.handoff_part = 1;
+    }
+}
+
+fn report(cluster: &mut Cluster, number: u8) -> HandoffReport {
+    cluster.node(number).handoff().expect("a hand-off took place")
+}
+
+#[test]
+fn what_was_missed_is_handed_over_and_nothing_of_it_is_executed() {
+    let mut cluster = missed(&busy(1000));
+    cluster.until("it is handed over", |cluster| cluster.node(3).handoff().is_some_and(|report| report.is_done));
+    cluster.check_equal(&[1, 2, 3]);
+    let report = report(&mut cluster, 3);
+    assert_eq!((report.segments, report.versions), ((2, 2), 500), "of each key the last version");
+    let (commands, ..) = cluster.node(3).counts();
+    assert!(commands < 100, "{commands} commands were executed");
+    cluster.has(3, &busy(500));
+}
+
+#[test]
+fn few_missed_batches_are_executed() {
+    let mut cluster = missed(&busy(50));
+    cluster.check_equal(&[1, 2, 3]);
+    assert!(cluster.node(3).handoff().is_none());
+}
+
+#[test]
+fn what_somebody_waits_for_comes_first() {
+    let mut cluster = missed(&busy(900));
+    slow(&mut cluster);
+    let touches =
+        vec![cluster.touches("busy/7"), cluster.touches("quiet"), cluster.touches("never"), Touches::Everything];
+    let told = cluster.ask(3, touches);
+    let written: Vec<_> = ["busy/9", "new"].iter().map(|key| cluster.write(3, key)).collect();
+    let count = |told: &[(Passes, bool)]| {
+        let numbers = |passes: &Passes| if let Passes::Some(reads) = passes { reads.len() } else { 4 };
+        told.iter().map(|(passes, _)| numbers(passes)).sum::<usize>()
+    };
+    cluster.until("reads of one key are answered", |_| count(&told.lock()) >= 3);
+    cluster.until("writes are answered", |_| written.iter().all(|answer| answer.lock().is_some()));
+    let before = report(&mut cluster, 3);
+    assert!(before.pulled_keys >= 3 && !before.is_done, "{before:?}");
+    assert!(written.iter().all(|answer| answer.lock().take().unwrap().is_ok()));
+    assert!(told.lock().iter().all(|(passes, _)| *passes != Passes::Some(vec![3])), "a range needs all of it");
+    cluster.until("all reads are answered", |_| count(&told.lock()) >= 4);
+    assert!(report(&mut cluster, 3).is_done);
+    cluster.check_equal(&[1, 2, 3]);
+}
+
+#[test]
+fn keys_that_are_gone_are_gone_and_those_that_came_again_are_there() {
+    let mut cluster = Cluster::of(3, RecoveryMode::Handoff);
+    write(&mut cluster, &busy(500));
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.kill(3);
+    let remove = |number: usize| Command::DeleteMany { keys: vec![format!("busy/{number}").into()] };
+    let removed: Vec<_> = (0..300).map(|number| cluster.execute(1, remove(number))).collect();
+    cluster.until("all are answered", |_| removed.iter().all(|answer| answer.lock().is_some()));
+    write(&mut cluster, &busy(10));
+    cluster.check_equal(&[1, 2]);
+    cluster.heal();
+    // One that was removed is read, and one is written, before their segments are here.
+    let (gone, back) = (cluster.touches("busy/200"), cluster.write(3, "busy/100"));
+    let told = cluster.ask(3, vec![gone]);
+    cluster.until("both are answered", |_| back.lock().is_some() && !told.lock().is_empty());
+    cluster.check_equal(&[1, 2, 3]);
+    assert!(report(&mut cluster, 3).is_done);
+    let engine = std::sync::Arc::clone(&cluster.node(3).engine);
+    let is_there = |number: usize| engine.read(format!("busy/{number}").as_bytes(), 0, |it| it.is_some()).unwrap();
+    let there: Vec<usize> = (0..500).filter(|number| is_there(*number)).collect();
+    let expected: Vec<usize> = (0..10).chain([100]).chain(300..500).collect();
+    assert_eq!(there, expected);
+}
+
+#[test]
+fn where_a_donor_goes_another_one_goes_on_and_nothing_is_executed_twice() {
+    let mut cluster = missed(&busy(900));
+    slow(&mut cluster);
+    cluster.until("it has begun", |cluster| cluster.node(3).handoff().is_some_and(|it| it.versions > 0));
+    let first = report(&mut cluster, 3);
+    let other = 3 - first.donor.get();
+    let add = |number: usize| Command::Increment { key: format!("count/{}", number % 7).into(), by: 1 };
+    let ahead: Vec<_> = (0..20).map(|number| cluster.execute(3, add(number))).collect();
+    cluster.until("some are answered", |_| ahead.iter().any(|answer| answer.lock().is_some()));
+    cluster.kill(first.donor.get());
+    write_at(&mut cluster, other, &busy(100));
+    cluster.until("another one hands over", |cluster| cluster.node(3).handoff().is_some_and(|it| it.is_done));
+    assert_eq!(report(&mut cluster, 3).donor.get(), other);
+    cluster.heal();
+    cluster.check_equal(&[1, 2, 3]);
+}
+
+fn write_at(cluster: &mut Cluster, number: u8, keys: &[String]) {
+    let answers: Vec<_> = keys.iter().map(|key| cluster.write(number, key)).collect();
+    cluster.until("all are answered", |_| answers.iter().all(|answer| answer.lock().is_some()));
+}
+
+#[test]
+fn a_stop_before_all_is_here_begins_again_from_the_checkpoint() {
+    let mut cluster = missed(&busy(900));
+    slow(&mut cluster);
+    for _ in 0..5 {
+        cluster.until("it has begun", |cluster| cluster.node(3).handoff().is_some_and(|it| it.versions > 0));
+        cluster.kill(3);
+        cluster.heal();
+    }
+    cluster.check_equal(&[1, 2, 3]);
+    assert!(report(&mut cluster, 3).is_done);
+    // The next start has a checkpoint of it.
+    cluster.put(1, "after");
+    cluster.check_equal(&[1, 2, 3]);
+}
+
+#[test]
+fn who_is_handed_something_gives_nothing_to_others() {
+    let mut cluster = Cluster::of(5, RecoveryMode::Handoff);
+    cluster.put(1, "quiet");
+    cluster.check_equal(&[1, 2, 3, 4, 5]);
+    cluster.kill(4);
+    cluster.kill(5);
+    write(&mut cluster, &busy(900));
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.heal();
+    cluster.check_equal(&[1, 2, 3, 4, 5]);
+    for number in [4, 5] {
+        let report = report(&mut cluster, number);
+        assert!(report.is_done && report.donor.get() <= 3, "{report:?}");
+    }
+}

@@ -32,7 +32,7 @@ use skink_engine::position::Instance;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Ticks in which a donor must answer before it goes on without one.
-const ANSWER_TICKS: u64 = 8;
+const ANSWER_TICKS: u64 = 20;
 /// Ticks between two times that a replica that is behind asks for a donor.
 const ASK_AGAIN_TICKS: u64 = 20;
 /// Ticks after which something that did not come is asked for again.
@@ -185,7 +185,8 @@ impl Node {
 
     /// A session is open: at a start, its peer may be a donor.
     pub(super) fn look_for_donor_at(&mut self, peer: ReplicaId) {
-        if self.handoffs.asked.is_none() && self.wants_donor() {
+        let has_just_started = self.execution.batches == 0;
+        if has_just_started && self.handoffs.asked.is_none() && self.wants_donor() {
             self.ask_donor(peer);
         }
     }
@@ -426,8 +427,13 @@ impl Node {
         }
     }
 
-    /// Another state takes the place of the one that was handed over.
+    /// Another state took the place of the one that was being handed over: what is behind it must be executed, and needs its
+    /// payloads.
     pub(super) fn abandon_handoff(&mut self) {
+        if self.handoffs.is_open() {
+            let needed = self.execution.delivered.iter().filter_map(|it| Some((it.instance, it.lacks_payload()?)));
+            self.protocol.need_payloads(needed);
+        }
         if let Receiving::Open(open) = std::mem::take(&mut self.handoffs.receiving)
             && let Some(donor) = open.donor
         {

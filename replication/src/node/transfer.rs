@@ -245,8 +245,8 @@ impl Node {
             return self.give_up(fault);
         }
         tracing::info!(instance = instance.get(), "a checkpoint of another replica took the place of the state");
-        self.abandon_handoff();
         self.execution.install(Progress::at(&manifest));
+        self.abandon_handoff();
         self.checkpoints.installed(instance, self.log.end());
         if facts.configuration.id() > self.configuration().id() {
             self.go_over(facts.configuration.clone(), Some(facts.at(instance)));

@@ -144,7 +144,7 @@ impl Delivered {
     }
 
     /// The payload that it needs, if that isn't here.
-    pub(super) fn lacks_payload(&self) -> Option<BatchId> {
+    pub(crate) fn lacks_payload(&self) -> Option<BatchId> {
         match &self.content {
             DeliveredContent::Header { header, payload: None } => Entry::Header(Arc::clone(header)).payload(),
             _ => None,

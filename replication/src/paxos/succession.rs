@@ -109,6 +109,12 @@ impl Protocol {
         self.incomplete = self.incomplete.split_off(&upto.next());
     }
 
+    /// These are needed after all.
+    pub fn need_payloads(&mut self, payloads: impl Iterator<Item = (Instance, BatchId)>) {
+        self.skipped = Instance::ZERO;
+        self.incomplete.extend(payloads);
+    }
+
     /// Tries to lead, without an election.
     pub fn campaign(&mut self) {
         self.with_object(Object::try_become_leader);

@@ -97,7 +97,6 @@ impl Node {
     /// Whether what is executed here is as new as it gets, and the state that of an instance (R4).
     fn can_give(&self) -> bool {
         !self.handoffs.is_open()
-            && !self.handoffs.is_asking()
             && !self.transfers.is_receiving()
             && !self.lacks_start()
             && self.execution.is_in_order()
@@ -121,6 +120,13 @@ impl Node {
                 continue;
             }
             if !self.can_give() || !is_of_one_configuration || !is_worth_it || executed < wish.at_least {
+                tracing::debug!(
+                    %peer,
+                    missing,
+                    can_give = self.can_give(),
+                    waiting = self.execution.delivered.len(),
+                    "the state is not handed over"
+                );
                 self.hand(peer, Channel::Control, Handoff::Refused);
                 continue;
             }

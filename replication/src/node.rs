@@ -73,7 +73,7 @@ pub const DEFAULT_BURST: usize = 64;
 pub const DEFAULT_EARLY_LAG: usize = 4 * DEFAULT_BURST;
 /// Batches that a server executes rather than to ask for another one's state.
 pub const DEFAULT_HANDOFF_LAG: usize = 1024;
-/// Bytes of a part of a hand-off: a server that gives it keeps its own clients waiting for a millisecond.
+/// Bytes of a part of a hand-off, which takes a millisecond to read.
 pub const DEFAULT_HANDOFF_PART: usize = 512 << 10;
 /// Ticks for a payload to come by itself before it is asked for.
 const PAYLOAD_GRACE: u64 = 3;
@@ -442,6 +442,7 @@ impl Node {
 
     /// Asks a peer for what is missing here, unless it is on its way.
     fn ask(&mut self, peer: ReplicaId, request: Request) -> Result<(), Fault> {
+        let request = self.no_older_checkpoint(request);
         match request {
             Request::Payload { id, instance } => {
                 if self.store_payload(id)? {
@@ -471,6 +472,9 @@ impl Node {
             if let (None, Some(position)) = (self.protocol.payload(&id), self.members.earlier_payload(&id)) {
                 return self.send_payload_at(peer, id, position);
             }
+        }
+        if self.is_checkpoint_to_come(&request) {
+            return Ok(());
         }
         self.protocol.handle(Event::Asked { peer, request });
         Ok(())

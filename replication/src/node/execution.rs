@@ -151,6 +151,16 @@ impl Execution {
         self.floor.is_some_and(|floor| instance <= floor)
     }
 
+    /// The instance up to which the state is being handed over; zero for none.
+    pub(super) fn floor(&self) -> Instance {
+        self.floor.unwrap_or_default()
+    }
+
+    /// Whether what is handed over is newer than the state at an instance.
+    pub(super) fn is_newer_than(&self, instance: Instance) -> bool {
+        self.floor.is_some_and(|floor| floor > instance)
+    }
+
     /// The next delivered one up to an instance.
     pub(super) fn take_up_to(&mut self, floor: Instance) -> Option<Delivered> {
         self.delivered.pop_front_if(|next| next.instance <= floor)

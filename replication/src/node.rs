@@ -442,7 +442,6 @@ impl Node {
 
     /// Asks a peer for what is missing here, unless it is on its way.
     fn ask(&mut self, peer: ReplicaId, request: Request) -> Result<(), Fault> {
-        let request = self.no_older_checkpoint(request);
         match request {
             Request::Payload { id, instance } => {
                 if self.store_payload(id)? {
@@ -472,9 +471,6 @@ impl Node {
             if let (None, Some(position)) = (self.protocol.payload(&id), self.members.earlier_payload(&id)) {
                 return self.send_payload_at(peer, id, position);
             }
-        }
-        if self.is_checkpoint_to_come(&request) {
-            return Ok(());
         }
         self.protocol.handle(Event::Asked { peer, request });
         Ok(())

@@ -154,16 +154,16 @@ pub enum Outcome {
 type ReadReply = (usize, Result<Reply, Fault>);
 
 /// Executes those of the reads that pass, in the thread that tells of them.
-fn read_at_once(replica: &Replica, reads: &[(usize, Command)], passes: &Passes) -> Vec<ReadReply> {
+fn read_at_once(replica: &Replica, reads: &[Command], passes: &Passes) -> Vec<ReadReply> {
     let engine = replica.engine();
     let max_value_len = engine.format().shape.max_value_len as usize;
     let context = evaluate::Context { revision: Revision::ZERO, now_ms: replica.read_time_ms(), max_value_len };
-    let is_passing = |number: &usize| match passes {
-        Passes::Rest => true,
-        Passes::Some(numbers) => numbers.contains(number),
+    let passing: &mut dyn Iterator<Item = usize> = match passes {
+        Passes::Rest => &mut (0..reads.len()),
+        Passes::Some(numbers) => &mut numbers.iter().copied(),
     };
-    let passing = reads.iter().filter(|(number, _)| is_passing(number));
-    passing.map(|(number, command)| (*number, engine.execute(command, context))).collect()
+    let read = |number: usize| Some((number, engine.execute(reads.get(number)?, context)));
+    passing.filter_map(read).collect()
 }
 
 #[derive(Default)]
@@ -172,8 +172,8 @@ struct State {
     /// Reads that no question was asked for yet, and what they touch.
     pending_reads: Vec<Option<WaitingRead>>,
     pending_touches: Vec<Touches>,
-    /// Those of several keys, with their numbers.
-    pending_wide: Vec<(usize, Command)>,
+    /// The reads themselves, where they may have to be executed at once.
+    pending_commands: Vec<Command>,
     /// Reads that wait for an answer, by question.
     asked_reads: BTreeMap<u64, Asked>,
     last_question: u64,
@@ -227,9 +227,8 @@ impl Proxy {
         let mut state = self.state.borrow_mut();
         let engine = self.replica.engine();
         let touches = Touches::of(command, |key| engine.hash(key));
-        if touches.is_wide() {
-            let number = state.pending_touches.len();
-            state.pending_wide.push((number, command.clone()));
+        if self.replica.is_among_others() {
+            state.pending_commands.push(command.clone());
         }
         state.pending_touches.push(touches);
         state.pending_reads.push(Some(WaitingRead { owner: Rc::clone(mailbox), place: mailbox.reserve() }));
@@ -251,7 +250,7 @@ impl Proxy {
         }
         let reads = std::mem::take(&mut state.pending_reads);
         let touches = std::mem::take(&mut state.pending_touches);
-        let wide = std::mem::take(&mut state.pending_wide);
+        let commands = std::mem::take(&mut state.pending_commands);
         state.last_question += 1;
         let number = state.last_question;
         let waiting = reads.len();
@@ -262,7 +261,7 @@ impl Proxy {
         let replica = Arc::downgrade(&self.replica);
         let tell = move |passes: Passes, result| {
             let replies = match (&result, replica.upgrade()) {
-                (Ok(View::Now), Some(replica)) => read_at_once(&replica, &wide, &passes),
+                (Ok(View::Now), Some(replica)) => read_at_once(&replica, &commands, &passes),
                 _ => Vec::new(),
             };
             let _ = outcomes.send(Outcome::Reads(number, passes, result, replies));

@@ -12,7 +12,7 @@ use super::message::{PeerMessage, StateDigest};
 use super::{Channel, Node, OWN_PROXY, Output};
 use crate::batch::LocalBatch;
 use crate::header::{BatchId, Content};
-use crate::paxos::{Event, ReplicaId, Request};
+use crate::paxos::{Event, ReplicaId};
 use crate::replica::CheckpointReply;
 use bytes::Bytes;
 use skink_engine::engine::CheckpointInfo;
@@ -127,25 +127,6 @@ impl Node {
             self.checkpoints.wanted.push(Box::new(|_| ()));
         }
         self.propose_marker();
-    }
-
-    /// While a state is handed over, an older one is of no use.
-    pub(super) fn no_older_checkpoint(&self, request: Request) -> Request {
-        match request {
-            Request::Checkpoint { at_least } => Request::Checkpoint { at_least: at_least.max(self.execution.floor()) },
-            request => request,
-        }
-    }
-
-    /// Whether a peer asks for a newer checkpoint than there is: one is taken, and the peer asks again.
-    pub(super) fn is_checkpoint_to_come(&mut self, request: &Request) -> bool {
-        let Request::Checkpoint { at_least } = request else { return false };
-        let is_to_come = self.engine.last_checkpoint() < *at_least && *at_least <= self.executed();
-        if is_to_come && !self.checkpoints.is_wanted() && self.refusal().is_none() {
-            self.checkpoints.wanted.push(Box::new(|_| ()));
-            self.propose_marker();
-        }
-        is_to_come
     }
 
     fn frames_reach(&self, part: u64) -> bool {

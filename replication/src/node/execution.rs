@@ -151,14 +151,11 @@ impl Execution {
         self.floor.is_some_and(|floor| instance <= floor)
     }
 
-    /// The instance up to which the state is being handed over; zero for none.
-    pub(super) fn floor(&self) -> Instance {
-        self.floor.unwrap_or_default()
-    }
-
-    /// Whether what is handed over is newer than the state at an instance.
-    pub(super) fn is_newer_than(&self, instance: Instance) -> bool {
-        self.floor.is_some_and(|floor| floor > instance)
+    /// The instance up to which it is known what there is to wait for: it is entered into the plan, or handed over, which
+    /// needs no headers, or executed.
+    fn known(&self) -> Instance {
+        let entered = self.plan.entered().filter(|_| self.goes_on());
+        entered.max(self.floor).unwrap_or(self.progress.instance)
     }
 
     /// The next delivered one up to an instance.
@@ -385,11 +382,9 @@ impl Node {
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
         let executed = self.execution.progress.instance;
-        let covered = self.execution.plan.entered().filter(|_| self.execution.goes_on());
         let mut reads = std::mem::take(&mut self.reads);
         let mut result = Ok(());
-        // What is handed over needs no headers.
-        let covered = covered.max(self.execution.floor).unwrap_or(executed);
+        let known = self.execution.known();
         let mut ready = |touches: &Touches, index: Instance| match self.ready(touches, index, &mut reader) {
             Ok(ready) => ready,
             Err(fault) => {
@@ -397,16 +392,18 @@ impl Node {
                 Ready::At(index)
             }
         };
-        let passing = reads.pass(executed, covered, &mut ready);
+        let passing = reads.pass(executed, known, &mut ready);
         self.reads = reads;
         self.execution.has_answered |= passing.iter().any(|passing| passing.passes != Passes::Some(Vec::new()));
         let views = &self.execution.early.views;
-        let may_execute_early = !self.execution.is_in_order() || self.is_behind();
+        let (is_in_order, is_behind) = (self.execution.is_in_order(), self.is_behind());
         self.outputs.extend(passing.into_iter().map(|Passing { tell, passes, is_wide }| {
-            let view = match (is_wide, may_execute_early) {
-                (false, _) => View::Later,
-                (true, false) => View::Held(Arc::clone(views)),
-                (true, true) => View::Now,
+            let view = match is_wide {
+                // A checkpoint that takes the place of this state may be older than what the read must see.
+                _ if !is_in_order => View::Now,
+                false => View::Later,
+                true if is_behind => View::Now,
+                true => View::Held(Arc::clone(views)),
             };
             Output::Pass(tell, passes, Ok(view))
         }));
@@ -425,7 +422,8 @@ impl Node {
         if upto <= executed {
             return Ok(Ready::Now);
         }
-        if !self.options.recovery.executes_ahead() {
+        // R2, also for what is parked: another state may have taken the place of the one that the plan was of.
+        if upto > self.execution.known() || !self.options.recovery.executes_ahead() {
             return Ok(Ready::At(upto));
         }
         if self.execution.floor.is_some() {
@@ -473,7 +471,8 @@ impl Node {
             self.execution.early.clear();
         }
         let executed = self.execution.progress.instance;
-        let is_read = self.reads.highest_index(self.execution.covered()).is_some_and(|index| index > executed);
+        let is_asked = self.reads.highest_index(self.execution.covered()).is_some_and(|index| index > executed);
+        let is_read = is_asked || self.reads.parked() > 0;
         let is_behind = self.is_behind() && self.batches.len() > 0;
         if is_read || is_behind || self.execution.plan.entered().is_some() {
             self.enter_delivered();

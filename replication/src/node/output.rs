@@ -29,7 +29,7 @@ pub enum Passes {
     Some(Vec<usize>),
 }
 
-/// From which states reads may be answered.
+/// From which states reads may be answered. Something may be executed ahead of order in all but the present one.
 #[derive(Debug, Clone)]
 pub enum View {
     /// From the present one, or any later one.
@@ -37,7 +37,8 @@ pub enum View {
     /// The same, as long as this is there: of several keys, a later state could show a new version of one, and not yet what
     /// came before it of another. Nothing is executed ahead of order meanwhile.
     Held(Arc<()>),
-    /// From the present one, while the teller runs.
+    /// From the present one, while the teller runs: it is ahead of what is executed in order, so that there may be an older
+    /// one next.
     Now,
 }
 

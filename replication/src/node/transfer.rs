@@ -175,10 +175,7 @@ impl Node {
                 return Ok(());
             }
         };
-        if manifest.instance <= self.executed()
-            || self.execution.is_newer_than(manifest.instance)
-            || facts.configuration.id() < self.configuration().id()
-        {
+        if manifest.instance <= self.executed() || facts.configuration.id() < self.configuration().id() {
             return Ok(());
         }
         match self.engine.begin_incoming(manifest.clone()) {
@@ -239,8 +236,7 @@ impl Node {
             return Ok(());
         };
         let instance = manifest.instance;
-        // Clients may have been told to read what was handed over: the state never goes back behind that.
-        if instance <= self.executed() || self.execution.is_newer_than(instance) {
+        if instance <= self.executed() {
             return Ok(());
         }
         let log_position = self.log.start_of(self.protocol.needed_by(instance));

@@ -1,9 +1,11 @@
 //! A replica that comes back, while it has old commands to execute: what its clients need is executed first.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, id};
 use crate::batch::Refusal;
 use crate::node::{Passes, Question, Touches, View};
+use crate::paxos::Request;
 use parking_lot::Mutex;
+use skink_engine::position::Instance;
 use std::sync::Arc;
 
 /// Replica 3 is away while these keys are written, each in a batch of its own; then it is back.
@@ -157,4 +159,92 @@ fn a_write_that_waits_too_long_for_old_commands_is_said_to_be_late() {
     cluster.node(3).options.burst = 8;
     cluster.check_equal(&[1, 2, 3]);
     cluster.has(3, &["busy/7".into()]);
+}
+
+/// Replica 3 has the headers of what it missed, executes none of it in order, and gets a checkpoint of a part of it.
+struct Overtaken {
+    cluster: Cluster,
+}
+
+impl Overtaken {
+    fn new() -> Overtaken {
+        let mut cluster = Cluster::new(3);
+        cluster.put(1, "quiet");
+        cluster.check_equal(&[1, 2, 3]);
+        cluster.kill(3);
+        let write = |cluster: &mut Cluster, keys: &[String]| {
+            let answers: Vec<_> = keys.iter().map(|key| cluster.write(1, key)).collect();
+            cluster.until("all are answered", |_| answers.iter().all(|answer| answer.lock().is_some()));
+        };
+        write(&mut cluster, &busy(300));
+        let is_taken: Arc<Mutex<bool>> = Arc::default();
+        let told = Arc::clone(&is_taken);
+        cluster.node(1).checkpoint(Box::new(move |result| *told.lock() = result.is_ok()));
+        cluster.until("there is a checkpoint", |_| *is_taken.lock());
+        write(&mut cluster, &busy(300));
+        write(&mut cluster, &["later".into()]);
+        cluster.heal();
+        cluster.node(3).options.burst = 0;
+        Overtaken { cluster }
+    }
+
+    /// The checkpoint comes.
+    fn overtake(&mut self) {
+        let request = Request::Checkpoint { at_least: Instance::ZERO };
+        self.cluster.node(3).ask(id(1), request).unwrap();
+    }
+
+    fn until_overtaken(&mut self) {
+        let engine = Arc::clone(&self.cluster.node(3).engine);
+        let checkpoint = self.cluster.node(1).engine.last_checkpoint();
+        self.cluster.until("the checkpoint is there", |_| engine.last_checkpoint() >= checkpoint);
+    }
+
+    /// Asks for a read of what was written last. Gives what is told, and whether the state has it then.
+    fn read(&mut self) -> Arc<Mutex<Option<(Option<View>, bool)>>> {
+        let touches = vec![self.cluster.touches("later")];
+        let seen: Arc<Mutex<Option<(Option<View>, bool)>>> = Arc::default();
+        let told = Arc::clone(&seen);
+        let engine = Arc::clone(&self.cluster.node(3).engine);
+        let tell = Arc::new(move |passes, result: Result<View, _>| {
+            if passes != Passes::Some(Vec::new()) {
+                let is_there = engine.read(b"later", 0, |stored| stored.is_some()).unwrap();
+                *told.lock() = Some((result.ok(), is_there));
+            }
+        });
+        self.cluster.node(3).when_current(Question { touches, tell });
+        seen
+    }
+}
+
+#[test]
+fn a_read_that_waits_goes_on_waiting_when_a_checkpoint_takes_the_place_of_the_state() {
+    let mut overtaken = Overtaken::new();
+    overtaken.cluster.node(3).options.early_lag = usize::MAX;
+    let seen = overtaken.read();
+    overtaken.cluster.until("the read waits", |cluster| cluster.node(3).early_counts().parked_reads == 1);
+    overtaken.overtake();
+    overtaken.until_overtaken();
+    assert!(seen.lock().is_none(), "what it must see is not executed");
+    overtaken.cluster.node(3).options.burst = 8;
+    overtaken.cluster.until("the read is answered", |_| seen.lock().is_some());
+    assert!(matches!(*seen.lock(), Some((Some(_), true))), "{seen:?}");
+    overtaken.cluster.check_equal(&[1, 2, 3]);
+}
+
+#[test]
+fn a_read_of_what_was_executed_ahead_is_answered_before_an_older_checkpoint_takes_its_place() {
+    let mut overtaken = Overtaken::new();
+    let seen = overtaken.read();
+    overtaken.cluster.until("the read is answered", |_| seen.lock().is_some());
+    assert!(overtaken.cluster.node(3).early_counts().commands > 0, "it was executed ahead");
+    assert!(matches!(*seen.lock(), Some((Some(View::Now), true))), "{seen:?}");
+    overtaken.overtake();
+    overtaken.until_overtaken();
+    // Whoever asks now is told when what is behind it is executed, too.
+    let next = overtaken.read();
+    overtaken.cluster.until("the next read is answered", |_| next.lock().is_some());
+    assert!(matches!(*next.lock(), Some((Some(_), true))), "{next:?}");
+    overtaken.cluster.node(3).options.burst = 8;
+    overtaken.cluster.check_equal(&[1, 2, 3]);
 }

@@ -93,11 +93,7 @@ impl Plan {
             checkpoint_log_bytes: [96 << 10, 256 << 10, 700 << 10][(self.seed / 5 % 3) as usize],
             checkpoint_interval: Duration::from_secs(2),
             request_timeout: Duration::from_millis([250, 600, 1500][(self.seed / 7 % 3) as usize]),
-            // Hand-off is on trial: seed 21072 gets stuck with it.
-            recovery: match std::env::var_os("SKINK_SIM_HANDOFF") {
-                Some(_) => RecoveryMode::Handoff,
-                None => RecoveryMode::ALL[[2, 2, 2, 1, 2, 2, 0][(self.seed / 11 % 7) as usize]],
-            },
+            recovery: RecoveryMode::ALL[[3, 2, 3, 1, 3, 2, 0][(self.seed / 11 % 7) as usize]],
             // Few, so that there often is something to execute ahead of.
             burst: [1, 4, 64][(self.seed / 3 % 3) as usize],
             early_lag: [1, 4, 64][(self.seed / 9 % 3) as usize],

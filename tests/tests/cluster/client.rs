@@ -333,7 +333,7 @@ fn outcome(reply: Vec<u8>) -> Outcome {
     }
     let text = String::from_utf8_lossy(&reply).into_owned();
     let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
-    if says(&["may still be executed", "may have been executed"]) {
+    if says(&["may still be executed", "may have been executed", "its reply is lost"]) {
         return Outcome::InDoubt;
     }
     // The third one is that of reads.

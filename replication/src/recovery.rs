@@ -15,10 +15,10 @@ pub enum RecoveryMode {
     /// All segments are installed first; what somebody waits for is executed ahead of other old commands.
     Speedy,
     /// Segments are installed when something needs them; what somebody waits for is executed ahead of other old commands.
-    #[default]
     OnDemand,
     /// No old command is executed: what they wrote comes from another replica, first what somebody waits for. Where little
     /// was missed, or nobody can give anything, as on demand.
+    #[default]
     Handoff,
 }
 
@@ -123,6 +123,6 @@ mod tests {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
         assert!("fast".parse::<RecoveryMode>().is_err());
-        assert_eq!(RecoveryMode::default(), RecoveryMode::OnDemand);
+        assert_eq!(RecoveryMode::default(), RecoveryMode::Handoff);
     }
 }

@@ -61,7 +61,7 @@ pub struct Settings {
     /// Keep each of these threads on one processor
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub pin_workers: Option<bool>,
-    /// What a replica that comes back does before it answers [default: on-demand]
+    /// What a replica that comes back does before it answers [default: handoff]
     #[arg(long, value_name = "MODE")]
     pub recovery: Option<Recovery>,
     /// Threads that talk to clients [default: half of the cores]

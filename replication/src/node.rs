@@ -34,7 +34,7 @@ mod status;
 mod tests;
 mod transfer;
 
-pub use handoff::HandoffReport;
+pub use handoff::{HandoffReport, Jump};
 pub use members::ChangeReply;
 pub use output::{Channel, Output, Passes, Question, TellReads, Touches, View};
 pub use start::{Membership, OrderingFacts};
@@ -183,8 +183,7 @@ impl Node {
         self.sessions.insert(peer, PeerSession { number: session, incarnation });
         self.transfers.session_ended(peer);
         self.handoff_session_ended(peer);
-        self.protocol.handle(Event::Connected { peer, session, incarnation });
-        self.look_for_donor_at(peer);
+        self.meet(peer, session, incarnation);
         if self.leader() == Some(peer) {
             self.propose_all();
         }
@@ -203,7 +202,7 @@ impl Node {
             self.handoff_session_ended(peer);
             self.statuses.lost(peer);
         }
-        self.protocol.handle(Event::Disconnected { peer, session });
+        self.part(peer, session);
     }
 
     /// A message came. One that can't be decoded, or that nobody sends, ends the session.
@@ -227,7 +226,7 @@ impl Node {
         match message {
             PeerMessage::Order(envelope) => {
                 self.heard_of(peer, envelope.configuration);
-                self.protocol.handle(Event::Received { peer, envelope });
+                self.order_received(peer, envelope);
             }
             // Who is no member is on its way in or out; what it wants comes again if it is still there.
             _ if !self.configuration().has_member(peer) => {}
@@ -311,6 +310,7 @@ impl Node {
     /// # Errors
     /// Faults of the disk, and a state that is not that of the others: stop.
     pub fn end_cycle(&mut self) -> Result<(), Fault> {
+        self.jump()?;
         self.install_arrived()?;
         self.perform_all()?;
         self.finish_handoff()?;

@@ -186,6 +186,16 @@ impl Node {
         self.outputs.push(Output::Checkpoint { cut, replies });
     }
 
+    /// A cut of what was handed over, of this replica alone.
+    pub(super) fn cut_handed_over(&mut self) {
+        let instance = self.executed();
+        if self.execution.is_in_order() && instance >= self.configuration().start() && instance > self.checkpoints.last
+        {
+            let cut = self.cut_here(instance);
+            self.outputs.push(Output::Checkpoint { cut, replies: Vec::new() });
+        }
+    }
+
     fn cut_here(&mut self, instance: Instance) -> skink_engine::engine::Cut {
         let log_position = self.log.start_of(self.protocol.needed_by(instance));
         self.protocol.handle(Event::Cut { log_position });

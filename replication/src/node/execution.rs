@@ -125,6 +125,11 @@ impl Execution {
         self.progress = progress;
     }
 
+    /// Execution goes on behind an instance whose state is handed over.
+    pub(super) fn jump(&mut self, progress: Progress) {
+        self.install(progress);
+    }
+
     /// Whether a batch is begun and not done.
     pub(super) fn is_within_a_batch(&self) -> bool {
         self.current.is_some() || self.parallel.is_busy()
@@ -419,7 +424,7 @@ impl Node {
             true => index.max(self.execution.plan.last_early()).max(self.execution.floor.unwrap_or_default()),
             false => index,
         };
-        if upto <= executed {
+        if upto <= executed && self.execution.floor.is_none() {
             return Ok(Ready::Now);
         }
         // R2, also for what is parked: another state may have taken the place of the one that the plan was of.

@@ -16,6 +16,7 @@
 //! replica that stops meanwhile goes on from its checkpoint.
 
 mod donor;
+mod jump;
 pub mod message;
 mod receiver;
 
@@ -25,6 +26,8 @@ use crate::batch::Refusal;
 use crate::header::Content;
 use crate::paxos::{Delivered, DeliveredContent, ReplicaId};
 use donor::Donor;
+use jump::HeldSessions;
+pub use jump::Jump;
 use message::Handoff;
 use skink_engine::error::Fault;
 use skink_engine::key::{KeyHash, SegmentId};
@@ -55,6 +58,9 @@ pub(super) struct Handoffs {
     asked: Option<u64>,
     /// How often one was asked for.
     tries: usize,
+    /// A cut that a donor holds, and to which this replica is about to jump.
+    jump: Option<(ReplicaId, Jump)>,
+    held: HeldSessions,
     /// The last one that was taken part in.
     report: Option<HandoffReport>,
 }
@@ -66,7 +72,12 @@ enum Receiving {
     #[default]
     Nothing,
     /// A donor is asked for.
-    Asking { peer: ReplicaId, since: u64 },
+    Asking {
+        peer: ReplicaId,
+        since: u64,
+        /// The order has not been shown any session yet.
+        is_first: bool,
+    },
     /// A donor has a cut.
     Open(Box<Open>),
 }
@@ -113,9 +124,9 @@ pub struct HandoffReport {
 }
 
 impl Open {
-    fn new(donor: ReplicaId, base: Instance, floor: Instance, segments: usize, now: u64) -> Open {
+    fn new(donor: Option<ReplicaId>, base: Instance, floor: Instance, segments: usize, now: u64) -> Open {
         Open {
-            donor: Some(donor),
+            donor,
             base,
             floor,
             segments: vec![0; segments],
@@ -152,6 +163,16 @@ impl Handoffs {
         matches!(self.receiving, Receiving::Asking { .. })
     }
 
+    /// The same, and the order knows no session yet.
+    fn is_asking_first(&self) -> bool {
+        matches!(self.receiving, Receiving::Asking { is_first: true, .. })
+    }
+
+    /// What was executed here when the hand-off began that is open.
+    pub(super) fn base(&self) -> Option<Instance> {
+        if let Receiving::Open(open) = &self.receiving { Some(open.base) } else { None }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         matches!(self.receiving, Receiving::Open(_))
     }
@@ -179,6 +200,7 @@ impl Node {
             && matches!(self.handoffs.receiving, Receiving::Nothing)
             && self.batches.len() == 0
             && !self.lacks_start()
+            && !self.protocol.is_silent()
             && !self.transfers.is_receiving()
             && self.execution.is_in_order()
     }
@@ -186,12 +208,13 @@ impl Node {
     /// A session is open: at a start, its peer may be a donor.
     pub(super) fn look_for_donor_at(&mut self, peer: ReplicaId) {
         let has_just_started = self.execution.batches == 0;
-        if has_just_started && self.handoffs.asked.is_none() && self.wants_donor() {
-            self.ask_donor(peer);
+        let lacks_donor = self.handoffs.open().is_some_and(|open| open.donor.is_none());
+        if has_just_started && self.handoffs.asked.is_none() && (lacks_donor || self.wants_donor()) {
+            self.ask_donor(peer, true);
         }
     }
 
-    fn ask_donor(&mut self, peer: ReplicaId) {
+    fn ask_donor(&mut self, peer: ReplicaId, is_first: bool) {
         self.handoffs.asked = Some(self.now);
         self.handoffs.tries += 1;
         let (executed, at_least) = match &self.handoffs.receiving {
@@ -199,7 +222,7 @@ impl Node {
             _ => (self.executed(), Instance::ZERO),
         };
         if !self.handoffs.is_open() {
-            self.handoffs.receiving = Receiving::Asking { peer, since: self.now };
+            self.handoffs.receiving = Receiving::Asking { peer, since: self.now, is_first };
         }
         self.hand(peer, Channel::Control, Handoff::Ask { executed, at_least });
     }
@@ -226,7 +249,7 @@ impl Node {
                     && self.wants_donor()
                     && let Some(peer) = self.next_donor()
                 {
-                    self.ask_donor(peer);
+                    self.ask_donor(peer, false);
                 }
             }
             Receiving::Asking { since, .. } => {
@@ -251,7 +274,7 @@ impl Node {
                     && is_due
                     && let Some(peer) = self.next_donor()
                 {
-                    self.ask_donor(peer);
+                    self.ask_donor(peer, false);
                 }
             }
         }
@@ -260,6 +283,10 @@ impl Node {
     /// What was held back goes on.
     fn go_on_without_donor(&mut self) {
         self.handoffs.receiving = Receiving::Nothing;
+        if let Some((donor, jump)) = self.handoffs.jump.take() {
+            self.hand(donor, Channel::Control, Handoff::Done { instance: jump.instance });
+        }
+        self.meet_held();
         self.propose_all();
         self.is_stirred = true;
     }
@@ -289,13 +316,17 @@ impl Node {
                 self.handoffs.donor.pulled(from, instance, base, segment, digest, self.now);
             }
             Handoff::Done { instance } => self.handoffs.donor.done(from, instance),
-            Handoff::Pinned { instance } => self.pinned(from, instance),
-            Handoff::Refused => match &self.handoffs.receiving {
-                Receiving::Asking { peer, .. } if *peer == from => match self.next_donor() {
+            Handoff::Pinned { instance, jump } => self.pinned(from, instance, jump),
+            Handoff::Refused => match self.handoffs.receiving {
+                Receiving::Asking { peer, is_first, .. } if peer == from => match self.next_donor() {
                     // At a start, each is asked once.
-                    Some(next) if self.handoffs.tries < self.sessions.len() => self.ask_donor(next),
+                    Some(next) if self.handoffs.tries < self.sessions.len() => self.ask_donor(next, is_first),
                     _ => self.go_on_without_donor(),
                 },
+                _ => {}
+            },
+            Handoff::Little => match self.handoffs.receiving {
+                Receiving::Asking { peer, .. } if peer == from => self.go_on_without_donor(),
                 _ => {}
             },
             Handoff::Keys { instance, hashes, versions } => self.take_keys(from, instance, &hashes, &versions)?,
@@ -307,7 +338,7 @@ impl Node {
     }
 
     /// A peer has a cut for this replica.
-    fn pinned(&mut self, from: ReplicaId, instance: Instance) {
+    fn pinned(&mut self, from: ReplicaId, instance: Instance, jump: Option<Box<Jump>>) {
         let now = self.now;
         let base = self.executed();
         let is_of_use = match &mut self.handoffs.receiving {
@@ -320,29 +351,43 @@ impl Node {
         if !is_of_use {
             return self.hand(from, Channel::Control, Handoff::Done { instance });
         }
+        if let Some(jump) = jump.filter(|jump| jump.instance == instance && self.handoffs.is_asking_first()) {
+            self.handoffs.jump = Some((from, *jump));
+            self.is_stirred = true;
+            return;
+        }
         let base = self.handoffs.open().map_or(base, |open| open.base);
         let segments = self.engine.segment_count();
         let wanted: Vec<KeyHash> =
             self.handoffs.open().map_or_else(Vec::new, |open| open.asked.keys().copied().collect());
-        let mut open = Open::new(from, base, instance, segments, now);
+        let mut open = Open::new(Some(from), base, instance, segments, now);
         open.asked = wanted.iter().map(|hash| (*hash, now)).collect();
         open.wanted = wanted;
         tracing::info!(donor = %from, %instance, %base, "another replica hands over its state");
-        self.handoffs.receiving = Receiving::Open(Box::new(open));
-        self.handoffs.report = Some(HandoffReport {
-            donor: from,
-            instance,
-            segments: (0, segments as u64),
-            pulled_keys: 0,
-            versions: 0,
-            bytes: 0,
-            is_done: false,
-        });
-        self.engine.keep_tombstones(true);
-        self.execution.set_floor(Some(instance));
+        self.open_handoff(open);
         // What they are for comes with versions.
         self.protocol.skip_payloads(instance);
+        self.meet_held();
         self.propose_all();
+    }
+
+    /// From now on the state is handed over.
+    fn open_handoff(&mut self, open: Open) {
+        if let Some(donor) = open.donor {
+            let before = self.handoffs.report.filter(|report| !report.is_done);
+            self.handoffs.report = Some(HandoffReport {
+                donor,
+                instance: open.floor,
+                segments: (0, open.segments.len() as u64),
+                pulled_keys: before.map_or(0, |report| report.pulled_keys),
+                versions: before.map_or(0, |report| report.versions),
+                bytes: before.map_or(0, |report| report.bytes),
+                is_done: false,
+            });
+        }
+        self.engine.keep_tombstones(true);
+        self.execution.set_floor(Some(open.floor));
+        self.handoffs.receiving = Receiving::Open(Box::new(open));
         self.is_stirred = true;
     }
 
@@ -378,7 +423,7 @@ impl Node {
     pub(super) fn finish_handoff(&mut self) -> Result<(), Fault> {
         let Some(open) = self.handoffs.open() else { return Ok(()) };
         let floor = open.floor;
-        let is_covered = self.execution.goes_on() && self.execution.delivered() >= floor;
+        let is_covered = self.execution.covered() >= floor;
         if !self.handoffs.open().is_some_and(|open| open.is_whole()) || !is_covered {
             return Ok(());
         }
@@ -399,6 +444,8 @@ impl Node {
         self.checkpoints.want_again(|id| ids.is_over(id));
         tracing::info!(instance = %floor, "the state is handed over");
         self.is_stirred = true;
+        // The next start need not be handed it again.
+        self.cut_handed_over();
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::checkpoints::Checkpoints;
 use super::execution::Execution;
-use super::handoff::Handoffs;
+use super::handoff::{Handoffs, Jump};
 use super::inbox::Inbox;
 use super::log::NodeLog;
 use super::members::Members;
@@ -119,7 +119,11 @@ impl Node {
             engine.install_all()?;
         }
         let refused = |what: String| Fault::corrupt(&Manifest::path(&manifest_folder(&engine, &manifest)), 0, what);
-        let facts = OrderingFacts::decode(&manifest.ordering).map_err(refused)?;
+        let catalog = Catalog::open(engine.environment(), &engine.directory().catalog())?;
+        let jump = Jump::load(&catalog, manifest.instance).map_err(refused)?;
+        let ordering = jump.as_ref().map_or(&manifest.ordering, |jump| &jump.ordering);
+        let facts = OrderingFacts::decode(ordering).map_err(refused)?;
+        let progress = jump.as_ref().map_or_else(|| Progress::at(&manifest), Jump::progress);
         let (own, incarnation) = (membership.own, membership.incarnation);
         let known = facts.iter().flat_map(|facts| &facts.incarnations).find(|(replica, _)| *replica == own);
         let is_gone = known.is_some_and(|(_, known)| *known > incarnation);
@@ -139,8 +143,8 @@ impl Node {
             last = Some(recovery.replay(ordering).map_err(|error| damaged(error.to_string()))?);
         }
         let checkpoint = match &facts {
-            Some(facts) => facts.at(manifest.instance),
-            None => CheckpointFacts { instance: manifest.instance, promise: Ballot::NONE },
+            Some(facts) => facts.at(progress.instance),
+            None => CheckpointFacts { instance: progress.instance, promise: Ballot::NONE },
         };
         let log_start = files.start()?;
         let state: DurableState = recovery
@@ -149,7 +153,7 @@ impl Node {
         // A disk that has its own barrier, or what came after, has forgotten nothing since.
         let knows_own = known == Some(&(own, incarnation));
         // The window in the checkpoint does not have what the log has since.
-        let used = manifest.last_incarnation().max(state.last_incarnation());
+        let used = progress.ids.last_incarnation().max(state.last_incarnation());
         let start = match membership.is_founder || knows_own {
             true => Start::Known { incarnation },
             false => Start::Lost { incarnation },
@@ -160,18 +164,17 @@ impl Node {
         }
         // One that lost its disk knows which ids of its batches are taken when it has the state up to its barrier.
         let batches = if membership.is_founder || knows_own {
-            let catalog = Catalog::open(engine.environment(), &engine.directory().catalog())?;
             OwnBatches::new(Some(catalog.next_incarnation(used)?))
         } else {
             OwnBatches::new(None)
         };
-        Ok(Node {
+        let mut node = Node {
             own,
             incarnation,
             members: Members::default(),
             log: NodeLog::new(writer, manifest.log_position, last.unwrap_or_default()),
             checkpoints: Checkpoints::new(manifest.instance, scan.end),
-            execution: Execution::new(Progress::at(&manifest)),
+            execution: Execution::new(progress),
             options,
             engine,
             protocol,
@@ -190,7 +193,11 @@ impl Node {
             full_since: None,
             outputs: Vec::new(),
             is_stirred: true,
-        })
+        };
+        if let Some(jump) = jump {
+            node.resume_handoff(manifest.instance, jump.instance);
+        }
+        Ok(node)
     }
 
     /// What the order keeps with a checkpoint that is cut now.

@@ -58,6 +58,11 @@ impl PeerStatuses {
         self.heard.get(&peer).is_some_and(|status| status.role != Role::Silent && !is_away(status.condition))
     }
 
+    /// Whether a peer said in this session that it has all that is decided, but for what it is about to execute.
+    pub(super) fn has_all(&self, peer: ReplicaId) -> bool {
+        self.of(peer).condition == Condition::Serving
+    }
+
     fn of(&self, peer: ReplicaId) -> ReplicaStatus {
         let unknown = ReplicaStatus {
             replica: peer,
@@ -113,7 +118,7 @@ impl Node {
 
     fn own_status(&self) -> ReplicaStatus {
         let decided = self.protocol.decided();
-        let executed = self.execution.progress.instance;
+        let executed = self.settled();
         let role = match self.protocol.leadership() {
             _ if self.protocol.is_silent() => Role::Silent,
             Leadership::Leads => Role::Leader,
@@ -130,7 +135,7 @@ impl Node {
             Condition::Installing
         } else if self.down.is_some() {
             Condition::NoMajority
-        } else if known.get().saturating_sub(executed.get()) > SMALL_BACKLOG {
+        } else if self.handoffs.is_open() || known.get().saturating_sub(executed.get()) > SMALL_BACKLOG {
             Condition::CatchingUp
         } else {
             Condition::Serving
@@ -186,6 +191,11 @@ impl Node {
     /// The last instance that was executed.
     pub fn executed(&self) -> Instance {
         self.execution.progress.instance
+    }
+
+    /// The last instance of which the state is here, with all before it: while a state is handed over, not what that has.
+    pub fn settled(&self) -> Instance {
+        self.handoffs.base().unwrap_or(self.execution.progress.instance)
     }
 
     /// Time of the last executed instance, in milliseconds since 1970.

@@ -354,7 +354,7 @@ impl Runner {
         let shared = &self.shared;
         shared.time_ms.store(self.node.time_ms(), Ordering::Release);
         let statistics = &shared.statistics;
-        statistics.instance.store(self.node.executed().get(), Ordering::Relaxed);
+        statistics.instance.store(self.node.settled().get(), Ordering::Relaxed);
         let (commands, batches, writes) = self.node.counts();
         statistics.commands.store(commands, Ordering::Relaxed);
         statistics.batches.store(batches, Ordering::Relaxed);

@@ -22,7 +22,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(began: Instant, mode: RecoveryMode, node: &Node) -> Watch {
-        let from = node.executed();
+        let from = node.settled();
         let report = RecoveryReport {
             mode,
             state: RecoveryState::Connecting,
@@ -55,7 +55,7 @@ impl Watch {
                 std::mem::replace(&mut self.told_answer, self.report.first_answer) != self.report.first_answer;
             return has_news.then(|| self.report.clone());
         }
-        let (now, executed) = (Instant::now(), node.executed());
+        let (now, executed) = (Instant::now(), node.settled());
         if self.target.is_none()
             && let Some(target) = node.known_decided()
         {

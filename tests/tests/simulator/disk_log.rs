@@ -24,6 +24,9 @@ pub struct DiskLog {
     /// The newest checkpoint, and the promise in its manifest.
     pub checkpoint: Instance,
     pub checkpoint_promise: Ballot,
+    /// Up to here the log does not count: what was missed is being handed over, or was. And the promise that came with that.
+    pub jumped: Instance,
+    pub jump_promise: Ballot,
 }
 
 impl DiskLog {
@@ -56,6 +59,8 @@ impl DiskLog {
             }
             o1::check_frame(&frame, self.checkpoint, |id| self.payload(id).is_some())?;
             (self.promise, self.accepted_round, self.decided) = (frame.promise, frame.accepted_round, frame.decided);
+            // What was left out takes along what was there of it.
+            self.entries.retain(|instance, _| frame.base <= self.checkpoint || *instance > frame.base);
             let Some(suffix) = frame.suffix else { continue };
             self.entries.retain(|instance, _| *instance <= suffix.after);
             let mut instance = suffix.after;
@@ -77,6 +82,11 @@ impl DiskLog {
         self.checkpoint >= instance || is_complete && self.entries.get(&instance) == Some(entry)
     }
 
+    /// What is up to here is not expected in the log.
+    pub fn floor(&self) -> Instance {
+        self.checkpoint.max(self.jumped)
+    }
+
     /// The last entry that is there.
     pub fn last(&self) -> Instance {
         self.entries.last_key_value().map_or(Instance::ZERO, |(instance, _)| *instance)
@@ -88,6 +98,6 @@ impl DiskLog {
 
     /// What was promised, or learned to be promised with a checkpoint.
     pub fn raised(&self) -> Ballot {
-        self.promise.max(self.checkpoint_promise)
+        self.promise.max(self.checkpoint_promise).max(self.jump_promise)
     }
 }

@@ -5,6 +5,7 @@ use crate::disk_log::DiskLog;
 use crate::mistakes::{HastyDisk, Mistake};
 use crate::plan::{MAX_FILE_LEN, Plan, replica};
 use crate::process::Process;
+use skink_engine::catalog::Catalog;
 use skink_engine::engine::Engine;
 use skink_engine::env::sim::SimDisk;
 use skink_engine::env::{Disk, Environment};
@@ -13,7 +14,7 @@ use skink_engine::log::{self, FrameKind, LogScan};
 use skink_engine::position::Instance;
 use skink_replication::crew::OnEngine;
 use skink_replication::crew::simulated::Simulated;
-use skink_replication::node::{Membership, Node, OrderingFacts};
+use skink_replication::node::{Jump, Membership, Node, OrderingFacts};
 use skink_replication::paxos::Ballot;
 use std::path::Path;
 use std::sync::Arc;
@@ -125,7 +126,7 @@ impl Machine {
             node.set_crew(Box::new(crew));
         }
         self.life += 1;
-        self.verified = self.log.checkpoint;
+        self.verified = self.log.floor();
         self.process = Some(Process::new(engine, node));
         Ok(())
     }
@@ -154,6 +155,16 @@ impl Machine {
         self.log.checkpoint = newest.manifest().instance;
         self.log.checkpoint_promise = facts.map_or(Ballot::NONE, |facts| facts.promise);
         self.log.dropped(engine.log_files().start()?);
+        self.jumped(engine)
+    }
+
+    /// It may have left out what it had missed.
+    pub fn jumped(&mut self, engine: &Engine) -> Result<(), Fault> {
+        let catalog = Catalog::open(engine.environment(), &engine.directory().catalog())?;
+        if let Ok(Some(jump)) = Jump::load(&catalog, self.log.checkpoint) {
+            self.log.jumped = jump.instance;
+            self.log.jump_promise = jump.facts().map_or(Ballot::NONE, |facts| facts.promise);
+        }
         Ok(())
     }
 }

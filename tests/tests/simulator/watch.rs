@@ -35,10 +35,17 @@ impl World {
         let machine = &mut self.machines[at];
         let Some(process) = &mut machine.process else { return Ok(()) };
         let newest = process.engine.last_checkpoint();
+        let executed = process.node.executed();
+        if process.node.settled() < executed && executed > machine.log.floor() {
+            process.came_with = executed;
+            machine.verified = machine.verified.max(executed);
+            let engine = Arc::clone(&process.engine);
+            return machine.jumped(&engine);
+        }
         if newest <= machine.log.checkpoint {
             return Ok(());
         }
-        process.came_with = newest;
+        process.came_with = process.came_with.max(newest);
         process.executed = process.executed.max(newest);
         machine.verified = machine.verified.max(newest);
         let engine = Arc::clone(&process.engine);
@@ -117,7 +124,7 @@ impl World {
         while instance < decided {
             let next = instance.next();
             let Some(entry) = log.entries.get(&next) else {
-                if next <= executed && next > log.checkpoint {
+                if next <= executed && next > log.floor() {
                     return Err(format!("ORDER: {at} has executed {next}, which is not in its log"));
                 }
                 instance = next;

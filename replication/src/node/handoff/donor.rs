@@ -119,7 +119,11 @@ impl Node {
                 self.handoffs.donor.wishes.insert(peer, wish);
                 continue;
             }
-            if !self.can_give() || !is_of_one_configuration || !is_worth_it || executed < wish.at_least {
+            if self.can_give() && !is_worth_it {
+                self.hand(peer, Channel::Control, Handoff::Little);
+                continue;
+            }
+            if !self.can_give() || !is_of_one_configuration || executed < wish.at_least {
                 tracing::debug!(
                     %peer,
                     missing,
@@ -133,7 +137,8 @@ impl Node {
             let cut = self.engine.pin(executed, self.time_ms());
             tracing::info!(%peer, instance = %executed, missing, "the state is handed over to a replica that comes back");
             self.handoffs.donor.given.insert(peer, Given { cut, parts: VecDeque::new(), heard: self.now });
-            self.hand(peer, Channel::Control, Handoff::Pinned { instance: executed });
+            let jump = self.jump_for(peer).map(Box::new);
+            self.hand(peer, Channel::Control, Handoff::Pinned { instance: executed, jump });
         }
         let peers: Vec<ReplicaId> = self.handoffs.donor.given.keys().copied().collect();
         for peer in peers {

@@ -12,6 +12,7 @@
 //!
 //! All integers are little-endian.
 
+use super::jump::Jump;
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 use skink_engine::engine::Version;
@@ -35,9 +36,13 @@ pub enum Handoff {
     Pinned {
         /// The last instance that is in it.
         instance: Instance,
+        /// Where the order and execution are there, if the asker may jump to it.
+        jump: Option<Box<Jump>>,
     },
-    /// The sender can't give anything, or it is not worth it.
+    /// The sender can't give anything.
     Refused,
+    /// So little was missed that it is not worth it.
+    Little,
     /// Asks for the versions of all keys that have these hashes.
     PullKeys {
         /// Of which cut.

@@ -4,6 +4,7 @@ use super::cluster::Cluster;
 use crate::node::{HandoffReport, Passes, Touches};
 use crate::recovery::RecoveryMode;
 use skink_engine::command::Command;
+use skink_engine::position::Instance;
 
 /// A cluster of which replica 3 missed a write of each of these keys, and is back.
 fn missed(keys: &[String]) -> Cluster {
@@ -47,6 +48,40 @@ fn what_was_missed_is_handed_over_and_nothing_of_it_is_executed() {
     let (commands, ..) = cluster.node(3).counts();
     assert!(commands < 100, "{commands} commands were executed");
     cluster.has(3, &busy(500));
+}
+
+/// Headers that are in the order's memory, or were since the last checkpoint.
+fn headers(cluster: &mut Cluster, number: u8) -> usize {
+    cluster.node(number).protocol.ids_after(Instance::ZERO).len()
+}
+
+#[test]
+fn what_was_missed_is_left_out_of_the_log() {
+    let mut cluster = missed(&busy(1000));
+    let touches = vec![cluster.touches("busy/7"), cluster.touches("quiet")];
+    let told = cluster.ask(3, touches);
+    cluster.until("reads are answered", |_| !told.lock().is_empty());
+    assert!(headers(&mut cluster, 3) < 100, "{} headers came", headers(&mut cluster, 3));
+    cluster.check_equal(&[1, 2, 3]);
+    // Its checkpoint has what its log has not.
+    cluster.power_cut(3);
+    cluster.heal();
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.has(3, &busy(500));
+}
+
+#[test]
+fn a_replica_keeps_its_log_where_nobody_but_the_donor_has_all() {
+    let mut cluster = missed(&[]);
+    cluster.kill(3);
+    write(&mut cluster, &busy(1000));
+    cluster.check_equal(&[1, 2]);
+    cluster.kill(2);
+    cluster.start(3);
+    cluster.until("it is handed over", |cluster| cluster.node(3).handoff().is_some_and(|report| report.is_done));
+    assert!(headers(&mut cluster, 3) > 500, "{} headers came", headers(&mut cluster, 3));
+    cluster.heal();
+    cluster.check_equal(&[1, 2, 3]);
 }
 
 #[test]
@@ -133,7 +168,7 @@ fn a_stop_before_all_is_here_begins_again_from_the_checkpoint() {
     slow(&mut cluster);
     for _ in 0..5 {
         cluster.until("it has begun", |cluster| cluster.node(3).handoff().is_some_and(|it| it.versions > 0));
-        cluster.kill(3);
+        cluster.power_cut(3);
         cluster.heal();
     }
     cluster.check_equal(&[1, 2, 3]);

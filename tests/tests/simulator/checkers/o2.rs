@@ -14,7 +14,7 @@ pub fn check_sent(message: &Message, log: &DiskLog) -> Result<(), String> {
         }
         Message::Accepted { ballot, accepted } => {
             // What was accepted in a lower round may have been overwritten by now.
-            let is_there = log.last() >= *accepted || log.checkpoint >= *accepted || log.accepted_round > *ballot;
+            let is_there = log.last() >= *accepted || log.floor() >= *accepted || log.accepted_round > *ballot;
             if log.accepted_round < *ballot || !is_there {
                 return Err(format!("O2: {accepted} is accepted in {ballot}, on disk is {}", log.last()));
             }

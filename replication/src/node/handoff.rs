@@ -198,7 +198,6 @@ impl Node {
     fn wants_donor(&self) -> bool {
         self.options.recovery.hands_over()
             && matches!(self.handoffs.receiving, Receiving::Nothing)
-            && self.batches.len() == 0
             && !self.lacks_start()
             && !self.protocol.is_silent()
             && !self.transfers.is_receiving()
@@ -210,6 +209,7 @@ impl Node {
         let has_just_started = self.execution.batches == 0;
         let lacks_donor = self.handoffs.open().is_some_and(|open| open.donor.is_none());
         if has_just_started && self.handoffs.asked.is_none() && (lacks_donor || self.wants_donor()) {
+            // Its clients' batches can't be in anybody's log yet.
             self.ask_donor(peer, true);
         }
     }
@@ -246,6 +246,7 @@ impl Node {
                 let is_far_behind = self.execution.delivered.len() >= self.options.handoff_lag;
                 if is_due
                     && is_far_behind
+                    && self.batches.len() == 0
                     && self.wants_donor()
                     && let Some(peer) = self.next_donor()
                 {

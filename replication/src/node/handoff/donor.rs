@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Ticks without a question after which a cut is let go.
 const PATIENCE: u64 = 500;
+/// Ticks in which a donor that has something left to execute may get to the end of it.
+const WISH_TICKS: u64 = 15;
 /// Keys that one part of a segment has, at least and at most, about.
 const KEYS: std::ops::RangeInclusive<u64> = 16..=2048;
 /// Hashes that one question may have.
@@ -94,14 +96,19 @@ impl Donor {
 }
 
 impl Node {
-    /// Whether what is executed here is as new as it gets, and the state that of an instance (R4).
-    fn can_give(&self) -> bool {
+    /// Whether the state is all here (R4).
+    fn may_give(&self) -> bool {
         !self.handoffs.is_open()
             && !self.transfers.is_receiving()
             && !self.lacks_start()
-            && self.execution.is_in_order()
-            && self.execution.delivered.len() < self.options.early_lag
             && !self.protocol.is_silent()
+    }
+
+    /// Whether what is executed here is as new as it gets, and the state that of an instance: at most moments it is.
+    fn can_give(&self, at_least: Instance) -> bool {
+        self.execution.is_in_order()
+            && self.execution.delivered.len() < self.options.early_lag
+            && self.executed() >= at_least
     }
 
     /// Pins cuts for those who ask, and reads parts for those who have one.
@@ -113,25 +120,22 @@ impl Node {
             let is_again = wish.at_least > Instance::ZERO;
             // Across a change of the members there is more to do than to take versions.
             let is_of_one_configuration = self.configuration().start() <= wish.executed;
-            let is_worth_it = missing >= self.options.handoff_lag as u64 || is_again;
-            if self.execution.is_within_a_batch() && is_worth_it {
-                // The state is that of no instance at this moment.
-                self.handoffs.donor.wishes.insert(peer, wish);
+            if !self.may_give() || !is_of_one_configuration {
+                self.hand(peer, Channel::Control, Handoff::Refused);
                 continue;
             }
-            if self.can_give() && !is_worth_it {
+            if missing < self.options.handoff_lag as u64 && !is_again {
                 self.hand(peer, Channel::Control, Handoff::Little);
                 continue;
             }
-            if !self.can_give() || !is_of_one_configuration || executed < wish.at_least {
-                tracing::debug!(
-                    %peer,
-                    missing,
-                    can_give = self.can_give(),
-                    waiting = self.execution.delivered.len(),
-                    "the state is not handed over"
-                );
-                self.hand(peer, Channel::Control, Handoff::Refused);
+            if !self.can_give(wish.at_least) {
+                let waiting = self.execution.delivered.len();
+                if self.now.saturating_sub(wish.since) < WISH_TICKS {
+                    self.handoffs.donor.wishes.insert(peer, wish);
+                } else {
+                    tracing::info!(%peer, missing, waiting, "there is too much to execute here to hand over the state");
+                    self.hand(peer, Channel::Control, Handoff::Refused);
+                }
                 continue;
             }
             let cut = self.engine.pin(executed, self.time_ms());

@@ -34,7 +34,7 @@ mod status;
 mod tests;
 mod transfer;
 
-pub use handoff::{HandoffReport, Jump};
+pub use handoff::{HandoffOptions, HandoffReport, Jump};
 pub use members::ChangeReply;
 pub use output::{Channel, Output, Passes, Question, TellReads, Touches, View};
 pub use start::{Membership, OrderingFacts};
@@ -71,10 +71,6 @@ const SMALL_PAYLOAD: usize = 16 << 10;
 pub const DEFAULT_BURST: usize = 64;
 /// Batches that wait before a server executes ahead: those of some bursts are executed as soon.
 pub const DEFAULT_EARLY_LAG: usize = 4 * DEFAULT_BURST;
-/// Batches that a server executes rather than to ask for another one's state.
-pub const DEFAULT_HANDOFF_LAG: usize = 1024;
-/// Bytes of a part of a hand-off, which takes a millisecond to read.
-pub const DEFAULT_HANDOFF_PART: usize = 512 << 10;
 /// Ticks for a payload to come by itself before it is asked for.
 const PAYLOAD_GRACE: u64 = 3;
 /// Ticks after which a batch is proposed again that is not answered.
@@ -97,10 +93,8 @@ pub struct NodeOptions {
     pub recovery: RecoveryMode,
     /// Batches that are executed before messages get their turn.
     pub burst: usize,
-    /// Missed batches from which on another replica's state is worth more than to execute them.
-    pub handoff_lag: usize,
-    /// Bytes of versions, about, in one part of a hand-off.
-    pub handoff_part: usize,
+    /// How a state is handed over.
+    pub handoff: HandoffOptions,
     /// Delivered batches that wait for execution from which on it is worth to execute ahead what somebody waits for.
     pub early_lag: usize,
 }

@@ -186,11 +186,11 @@ impl Node {
         self.outputs.push(Output::Checkpoint { cut, replies });
     }
 
-    /// A cut of what was handed over, of this replica alone.
+    /// A cut of what was handed over, of this replica alone, so that the next start need not be handed it again.
     pub(super) fn cut_handed_over(&mut self) {
-        let instance = self.executed();
-        if self.execution.is_in_order() && instance >= self.configuration().start() && instance > self.checkpoints.last
-        {
+        let (instance, last) = (self.executed(), self.checkpoints.last);
+        let is_here = self.execution.is_in_order() && instance >= self.configuration().start();
+        if is_here && !self.checkpoints.is_under_way() && self.handoffs.is_cut_due(self.now, last) {
             let cut = self.cut_here(instance);
             self.outputs.push(Output::Checkpoint { cut, replies: Vec::new() });
         }

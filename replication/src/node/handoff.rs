@@ -16,19 +16,20 @@
 //! replica that stops meanwhile goes on from its checkpoint.
 
 mod donor;
+mod finish;
 mod jump;
 pub mod message;
+mod options;
 mod receiver;
 
 use super::message::PeerMessage;
-use super::{Channel, Node, Output};
-use crate::batch::Refusal;
-use crate::header::Content;
-use crate::paxos::{Delivered, DeliveredContent, ReplicaId};
+use super::{Channel, Node};
+use crate::paxos::ReplicaId;
 use donor::Donor;
 use jump::HeldSessions;
 pub use jump::Jump;
 use message::Handoff;
+pub use options::HandoffOptions;
 use skink_engine::error::Fault;
 use skink_engine::key::{KeyHash, SegmentId};
 use skink_engine::position::Instance;
@@ -61,6 +62,10 @@ pub(super) struct Handoffs {
     /// A cut that a donor holds, and to which this replica is about to jump.
     jump: Option<(ReplicaId, Jump)>,
     held: HeldSessions,
+    /// The last jump that was made: unless a checkpoint has it, its state may be in memory alone.
+    jumped: Instance,
+    /// Tick at which what was handed over is to be made durable.
+    cut_due: Option<u64>,
     /// The last one that was taken part in.
     report: Option<HandoffReport>,
 }
@@ -173,6 +178,16 @@ impl Handoffs {
         if let Receiving::Open(open) = &self.receiving { Some(open.base) } else { None }
     }
 
+    /// What a checkpoint must have before what is in the order is durable here.
+    pub(super) fn jumped(&self) -> Instance {
+        self.jumped
+    }
+
+    /// Whether it is time to make durable what was handed over, if the last cut doesn't have it; once.
+    pub(super) fn is_cut_due(&mut self, now: u64, last: Instance) -> bool {
+        self.cut_due.take_if(|due| now >= *due).is_some() && last < self.report.map_or(Instance::ZERO, |it| it.instance)
+    }
+
     pub(super) fn is_open(&self) -> bool {
         matches!(self.receiving, Receiving::Open(_))
     }
@@ -239,11 +254,12 @@ impl Node {
 
     pub(super) fn tick_handoffs(&mut self) {
         let now = self.now;
-        self.handoffs.donor.tick(now);
+        self.handoffs.donor.tick(now, self.options.handoff.per_tick);
+        self.cut_handed_over();
         match &mut self.handoffs.receiving {
             Receiving::Nothing => {
                 let is_due = self.handoffs.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK_AGAIN_TICKS);
-                let is_far_behind = self.execution.delivered.len() >= self.options.handoff_lag;
+                let is_far_behind = self.execution.delivered.len() >= self.options.handoff.lag;
                 if is_due
                     && is_far_behind
                     && self.batches.len() == 0
@@ -418,77 +434,6 @@ impl Node {
         for ask in asks {
             self.hand(donor, Channel::Control, ask);
         }
-    }
-
-    /// Ends a hand-off of which everything is here: the state is that of the cut.
-    pub(super) fn finish_handoff(&mut self) -> Result<(), Fault> {
-        let Some(open) = self.handoffs.open() else { return Ok(()) };
-        let floor = open.floor;
-        let is_covered = self.execution.covered() >= floor;
-        if !self.handoffs.open().is_some_and(|open| open.is_whole()) || !is_covered {
-            return Ok(());
-        }
-        while let Some(delivered) = self.execution.take_up_to(floor) {
-            self.pass_over(delivered)?;
-        }
-        if let Receiving::Open(open) = std::mem::take(&mut self.handoffs.receiving)
-            && let Some(donor) = open.donor
-        {
-            self.hand(donor, Channel::Control, Handoff::Done { instance: floor });
-        }
-        if let Some(report) = &mut self.handoffs.report {
-            report.is_done = true;
-        }
-        self.execution.set_floor(None);
-        self.engine.keep_tombstones(false);
-        let ids = &self.execution.progress.ids;
-        self.checkpoints.want_again(|id| ids.is_over(id));
-        tracing::info!(instance = %floor, "the state is handed over");
-        self.is_stirred = true;
-        // The next start need not be handed it again.
-        self.cut_handed_over();
-        Ok(())
-    }
-
-    /// What is up to the cut needs no execution.
-    fn pass_over(&mut self, delivered: Delivered) -> Result<(), Fault> {
-        let Delivered { instance, content, .. } = delivered;
-        match content {
-            DeliveredContent::Header { header, .. } => {
-                self.execution.progress.deliver(instance, &header);
-                self.payloads.forget(&header.id);
-                if header.content != Content::CheckpointMarker
-                    && let Some(reply) = self.batches.take(&header.id).and_then(|own| own.reply)
-                {
-                    let why = "the command was executed, and its reply is lost, as the replica got the state from another one";
-                    self.outputs.push(Output::Answer(reply, Err(Refusal::Late(why.into()))));
-                }
-                Ok(())
-            }
-            DeliveredContent::Barrier(barrier) => {
-                self.execution.progress.pass(instance);
-                self.barrier_passed(barrier)
-            }
-            DeliveredContent::StopSign(_) => Err(Fault::Refused(format!(
-                "another replica handed over its state across a change of the members at instance {instance}: start again"
-            ))),
-        }
-    }
-
-    /// Another state took the place of the one that was being handed over: what is behind it must be executed, and needs its
-    /// payloads.
-    pub(super) fn abandon_handoff(&mut self) {
-        if self.handoffs.is_open() {
-            let needed = self.execution.delivered.iter().filter_map(|it| Some((it.instance, it.lacks_payload()?)));
-            self.protocol.need_payloads(needed);
-        }
-        if let Receiving::Open(open) = std::mem::take(&mut self.handoffs.receiving)
-            && let Some(donor) = open.donor
-        {
-            self.hand(donor, Channel::Control, Handoff::Done { instance: open.floor });
-        }
-        self.execution.set_floor(None);
-        self.engine.keep_tombstones(false);
     }
 
     /// How far the last hand-off to this replica is.

@@ -58,9 +58,10 @@ impl PeerStatuses {
         self.heard.get(&peer).is_some_and(|status| status.role != Role::Silent && !is_away(status.condition))
     }
 
-    /// Whether a peer said in this session that it has all that is decided, but for what it is about to execute.
+    /// Whether a peer said in this session that it has all that is decided on its disk, but for the last of it.
     pub(super) fn has_all(&self, peer: ReplicaId) -> bool {
-        self.of(peer).condition == Condition::Serving
+        let status = self.of(peer);
+        status.condition == Condition::Serving && status.durable >= status.executed
     }
 
     fn of(&self, peer: ReplicaId) -> ReplicaStatus {
@@ -118,7 +119,7 @@ impl Node {
 
     fn own_status(&self) -> ReplicaStatus {
         let decided = self.protocol.decided();
-        let executed = self.settled();
+        let (executed, checkpoint) = (self.settled(), self.engine.last_checkpoint());
         let role = match self.protocol.leadership() {
             _ if self.protocol.is_silent() => Role::Silent,
             Leadership::Leads => Role::Leader,
@@ -146,8 +147,8 @@ impl Node {
             condition,
             decided,
             executed,
-            durable: self.protocol.durable(),
-            checkpoint: self.engine.last_checkpoint(),
+            durable: if checkpoint < self.handoffs.jumped() { checkpoint } else { self.protocol.durable() },
+            checkpoint,
         }
     }
 

@@ -16,8 +16,7 @@ use crate::background::{BackgroundJob, Handle};
 use crate::batch::Refusal;
 use crate::log_preparation::LogPreparation;
 use crate::node::{
-    Channel as NodeChannel, DEFAULT_BURST, DEFAULT_EARLY_LAG, DEFAULT_HANDOFF_LAG, DEFAULT_HANDOFF_PART, Node,
-    NodeOptions, Output, Passes,
+    Channel as NodeChannel, DEFAULT_BURST, DEFAULT_EARLY_LAG, HandoffOptions, Node, NodeOptions, Output, Passes,
 };
 use crate::paxos::{self, ReplicaId, SessionNumber, Ticks};
 use crate::transport::{self, Agreement, Channel, Sent, Transport, TransportEvent};
@@ -53,8 +52,7 @@ pub(super) fn node_options(shared: &Shared) -> NodeOptions {
         recovery: options.recovery,
         burst: DEFAULT_BURST,
         early_lag: DEFAULT_EARLY_LAG,
-        handoff_lag: DEFAULT_HANDOFF_LAG,
-        handoff_part: DEFAULT_HANDOFF_PART,
+        handoff: HandoffOptions::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::mistakes::Mistake;
 use skink_engine::engine::{EngineOptions, Identity};
 use skink_engine::position::Instance;
-use skink_replication::node::NodeOptions;
+use skink_replication::node::{HandoffOptions, NodeOptions};
 use skink_replication::paxos::{self, Configuration, Gate, ReplicaId, Rules, Ticks};
 use skink_replication::recovery::RecoveryMode;
 use skink_replication::scheduler::Kind;
@@ -97,8 +97,12 @@ impl Plan {
             // Few, so that there often is something to execute ahead of.
             burst: [1, 4, 64][(self.seed / 3 % 3) as usize],
             early_lag: [1, 4, 64][(self.seed / 9 % 3) as usize],
-            handoff_lag: [1, 3, 20][(self.seed / 13 % 3) as usize],
-            handoff_part: [1, 512, 64 << 10][(self.seed / 17 % 3) as usize],
+            handoff: HandoffOptions {
+                lag: [1, 3, 20][(self.seed / 13 % 3) as usize],
+                part: [1, 512, 64 << 10][(self.seed / 17 % 3) as usize],
+                per_tick: [1, 4 << 10, 1 << 20][(self.seed / 19 % 3) as usize],
+                cut_after: [1, 10, 1000][(self.seed / 23 % 3) as usize],
+            },
         }
     }
 }

@@ -49,6 +49,8 @@ struct Wish {
 /// What is given to others.
 #[derive(Default)]
 pub(in crate::node) struct Donor {
+    /// Bytes of parts that may be given before the next tick; below zero, what was given beyond that.
+    room: i64,
     given: BTreeMap<ReplicaId, Given>,
     wishes: BTreeMap<ReplicaId, Wish>,
 }
@@ -89,7 +91,13 @@ impl Donor {
         self.wishes.remove(&peer);
     }
 
-    pub(super) fn tick(&mut self, now: u64) {
+    /// So much was given. What is longer than some ticks give counts as those.
+    fn take(&mut self, bytes: usize, per_tick: usize) {
+        self.room = (self.room - bytes as i64).max(-4 * per_tick as i64);
+    }
+
+    pub(super) fn tick(&mut self, now: u64, bytes: usize) {
+        self.room = (self.room + bytes as i64).min(bytes as i64);
         self.given.retain(|_, given| now.saturating_sub(given.heard) < PATIENCE);
         self.wishes.retain(|_, wish| now.saturating_sub(wish.since) < PATIENCE);
     }
@@ -98,10 +106,7 @@ impl Donor {
 impl Node {
     /// Whether the state is all here (R4).
     fn may_give(&self) -> bool {
-        !self.handoffs.is_open()
-            && !self.transfers.is_receiving()
-            && !self.lacks_start()
-            && !self.protocol.is_silent()
+        !self.handoffs.is_open() && !self.transfers.is_receiving() && !self.lacks_start() && !self.protocol.is_silent()
     }
 
     /// Whether what is executed here is as new as it gets, and the state that of an instance: at most moments it is.
@@ -124,7 +129,7 @@ impl Node {
                 self.hand(peer, Channel::Control, Handoff::Refused);
                 continue;
             }
-            if missing < self.options.handoff_lag as u64 && !is_again {
+            if missing < self.options.handoff.lag as u64 && !is_again {
                 self.hand(peer, Channel::Control, Handoff::Little);
                 continue;
             }
@@ -153,12 +158,16 @@ impl Node {
 
     /// Whether somebody waits for a part of a segment.
     pub(in crate::node) fn gives(&self) -> bool {
-        self.handoffs.donor.given.values().any(|given| !given.parts.is_empty())
+        let donor = &self.handoffs.donor;
+        donor.room > 0 && donor.given.values().any(|given| !given.parts.is_empty())
     }
 
     fn give_part(&mut self, peer: ReplicaId) -> Result<(), Fault> {
-        let part_bytes = self.options.handoff_part as u64;
+        let part_bytes = self.options.handoff.part as u64;
         let segments = self.engine.segment_count();
+        if self.handoffs.donor.room <= 0 {
+            return Ok(());
+        }
         let Some(given) = self.handoffs.donor.given.get_mut(&peer) else { return Ok(()) };
         let Some(Part { base, segment, from }) = given.parts.pop_front() else { return Ok(()) };
         if usize::from(segment) >= segments {
@@ -177,7 +186,7 @@ impl Node {
         });
         let instance = given.cut.instance();
         let to = match read {
-            Ok(to) => versions.bound(from, to, self.options.handoff_part),
+            Ok(to) => versions.bound(from, to, self.options.handoff.part),
             // Another state took the place of the one that it is of.
             Err(Fault::Refused(_)) => {
                 self.handoffs.donor.given.remove(&peer);
@@ -186,8 +195,10 @@ impl Node {
             Err(fault) => return Err(fault),
         };
         kept.retain(|hash| u64::from(hash.digest()) < to);
-        let kept = kept.into_iter().map(KeyHash::get).collect();
+        let kept: Vec<u64> = kept.into_iter().map(KeyHash::get).collect();
         let versions = versions.finish(to);
+        let given = versions.len() + kept.len() * size_of::<u64>();
+        self.handoffs.donor.take(given, self.options.handoff.per_tick);
         self.hand(peer, Channel::Payload, Handoff::Range { instance, segment, from, to, kept, versions });
         Ok(())
     }

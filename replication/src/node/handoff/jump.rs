@@ -164,6 +164,7 @@ impl Node {
         self.protocol.handle(Event::CheckpointInstalled { checkpoint: facts.at(instance) });
         self.protocol.learn_incarnations(&facts.incarnations);
         self.execution.jump(jump.progress());
+        self.handoffs.jumped = instance;
         self.open_handoff(Open::new(Some(donor), base, instance, self.engine.segment_count(), self.now));
         self.meet_held();
         self.propose_all();
@@ -180,6 +181,7 @@ impl Node {
     /// A start found a jump whose state is not here yet.
     pub(in crate::node) fn resume_handoff(&mut self, base: Instance, floor: Instance) {
         tracing::info!(%base, %floor, "the state is not all here: it goes on being handed over when another replica is there");
+        self.handoffs.jumped = floor;
         let open = Open::new(None, base, floor, self.engine.segment_count(), 0);
         self.handoffs.receiving = Receiving::Open(Box::new(open));
         self.engine.keep_tombstones(true);

@@ -1,7 +1,7 @@
 //! The cluster: nodes, the sessions between them, and who is cut off or off.
 
 use crate::batch::{BatchOutcome, LocalBatch, LocalCommand};
-use crate::node::{Membership, Node, NodeOptions, Output, Passes, Question, Touches, View};
+use crate::node::{HandoffOptions, Membership, Node, NodeOptions, Output, Passes, Question, Touches, View};
 use crate::paxos::{self, Configuration, Leadership, MembershipChange, ReplicaId, SessionNumber};
 use crate::recovery::RecoveryMode;
 use bytes::Bytes;
@@ -66,8 +66,7 @@ fn options() -> NodeOptions {
         recovery: RecoveryMode::OnDemand,
         burst: 8,
         early_lag: 20,
-        handoff_lag: 100,
-        handoff_part: 1 << 10,
+        handoff: HandoffOptions { lag: 100, part: 1 << 10, per_tick: 1 << 20, cut_after: 20 },
     }
 }
 

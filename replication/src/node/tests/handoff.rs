@@ -30,7 +30,7 @@ fn busy(count: usize) -> Vec<String> {
 /// A part has one key.
 fn slow(cluster: &mut Cluster) {
     for number in [1, 2] {
-        cluster.node(number).options.handoff_part = 1;
+        cluster.node(number).options.handoff.part = 1;
     }
 }
 

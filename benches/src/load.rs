@@ -1,5 +1,6 @@
 //! A closed-loop load generator: each connection sends a batch of requests, waits for all their replies and
-//! sends the next batch.
+//! sends the next batch, at once or, with a rate, when its turn has come. With a rate a batch counts from its turn, so
+//! that a server that stands still does not make its own latencies fewer.
 //!
 //! Client and server share the machine's few cores, so a request must cost the generator little: one thread (or
 //! few) over epoll, one write a batch, one clock reading a batch and one a read. All requests of a batch count
@@ -124,6 +125,8 @@ pub struct Load {
     pub give_up_after: Option<Duration>,
     /// Number of the first version that is written.
     pub first_version: u64,
+    /// Requests a second of all connections together; without, as many as there can be.
+    pub rate: Option<f64>,
 }
 
 impl Load {
@@ -143,6 +146,7 @@ impl Load {
             on_loss: OnLoss::Fail,
             give_up_after: None,
             first_version: 1,
+            rate: None,
         }
     }
 
@@ -179,6 +183,17 @@ impl Load {
     /// Bounded by time.
     pub fn duration(self, duration: Duration) -> Self {
         Self { duration: Some(duration), ..self }
+    }
+
+    /// With so many requests a second, of all connections together.
+    pub fn rate(self, rate: f64) -> Self {
+        Self { rate: Some(rate), ..self }
+    }
+
+    /// Time between two turns of a connection.
+    fn interval(&self) -> Option<Duration> {
+        let batches = |rate: f64| rate / (self.pipeline * self.connections) as f64;
+        self.rate.map(|rate| Duration::from_secs_f64(1.0 / batches(rate.max(1.0))))
     }
 
     /// Bounded by count.
@@ -242,6 +257,8 @@ pub struct Outcome {
     pub timeline: Timeline,
     /// Connections that were lost or refused; more than one only with [`OnLoss::Retry`].
     pub lost: u64,
+    /// What came, one after the other, if the load has a rate: when since the start, after which time, how many replies.
+    pub samples: Vec<(Duration, Duration, u64)>,
 }
 
 impl Outcome {
@@ -254,7 +271,22 @@ impl Outcome {
             latencies: Latencies::new(),
             timeline: Timeline::default(),
             lost: 0,
+            samples: Vec::new(),
         }
+    }
+
+    /// A quantile of latencies of replies that came within a window, of a load with a rate.
+    pub fn quantile(&self, window: std::ops::Range<Duration>, share: f64) -> Duration {
+        let mut within: Vec<(Duration, u64)> =
+            self.samples.iter().filter(|(at, ..)| window.contains(at)).map(|(_, latency, n)| (*latency, *n)).collect();
+        within.sort_unstable();
+        let mut left = (within.iter().map(|(_, replies)| replies).sum::<u64>() as f64 * share) as u64;
+        let found = within.iter().find(|(_, replies)| {
+            let is_it = left < *replies;
+            left = left.saturating_sub(*replies);
+            is_it
+        });
+        found.or(within.last()).map_or(Duration::ZERO, |(latency, _)| *latency)
     }
 
     /// Adds the replies of a batch that was sent at `sent` and came at `now`.
@@ -299,6 +331,7 @@ pub fn run_until(load: &Load, workload: &Workload, control: &Control) -> Result<
         whole.latencies.merge(&outcome.latencies);
         whole.timeline.merge(&outcome.timeline);
         whole.lost += outcome.lost;
+        whole.samples.extend(outcome.samples);
     }
     Ok(whole)
 }

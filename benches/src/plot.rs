@@ -1,6 +1,7 @@
-//! Curves of medians over the number of clients, as SVG, and their points as CSV beside it.
+//! Curves as SVG, and their points as CSV beside it.
 //!
-//! Both axes are logarithmic: contenders differ by factors, and clients double.
+//! Where contenders differ by factors, and clients double, both axes are logarithmic; what happens over time has linear
+//! ones.
 
 use plotters::coord::combinators::{BindKeyPoints, IntoLogRange};
 use plotters::prelude::{
@@ -55,6 +56,18 @@ pub struct Chart {
     pub x: String,
     /// The curves.
     pub curves: Vec<Curve>,
+    /// How values lie on the axes.
+    pub scale: Scale,
+}
+
+/// How values lie on the axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scale {
+    /// Factors are distances.
+    #[default]
+    Logarithmic,
+    /// Differences are.
+    Linear,
 }
 
 impl Chart {
@@ -63,7 +76,11 @@ impl Chart {
     pub fn write(&self, folder: &Path, stem: &str) -> Result<(), PlotError> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join(format!("{stem}.csv")), self.csv())?;
-        if let Some(svg) = self.svg()? {
+        let svg = match self.scale {
+            Scale::Logarithmic => self.svg()?,
+            Scale::Linear => self.linear_svg()?,
+        };
+        if let Some(svg) = svg {
             fs::write(folder.join(format!("{stem}.svg")), svg)?;
         }
         Ok(())
@@ -134,6 +151,40 @@ impl Chart {
         }
         Ok(Some(svg))
     }
+
+    fn linear_svg(&self) -> Result<Option<String>, PlotError> {
+        let all = || self.curves.iter().flat_map(|curve| curve.points.iter().copied());
+        let (Some((left, right)), Some((_, top))) = (bounds(all().map(|(x, _)| x)), bounds(all().map(|(_, y)| y))) else {
+            return Ok(None);
+        };
+        let (right, top) = (right.max(left + 1e-9), top.max(1e-9) * 1.1);
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+            area.fill(&WHITE).map_err(drawing)?;
+            let mut chart = ChartBuilder::on(&area)
+                .caption(&self.title, ("sans-serif", 20))
+                .margin(12)
+                .x_label_area_size(40)
+                .y_label_area_size(60)
+                .build_cartesian_2d(left..right, 0.0..top)
+                .map_err(drawing)?;
+            let mesh = &mut chart.configure_mesh();
+            mesh.x_desc(&self.x).y_desc(&self.title).light_line_style(WHITE).draw().map_err(drawing)?;
+            for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle().copied()) {
+                chart
+                    .draw_series(LineSeries::new(curve.points.iter().copied(), colour.stroke_width(2)))
+                    .map_err(drawing)?
+                    .label(&curve.name)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+            }
+            let labels = &mut chart.configure_series_labels();
+            labels.position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.8));
+            labels.border_style(BLACK.mix(0.3)).draw().map_err(drawing)?;
+            area.present().map_err(drawing)?;
+        }
+        Ok(Some(svg))
+    }
 }
 
 fn drawing<E: Error + Send + Sync + 'static>(error: E) -> PlotError {
@@ -163,7 +214,8 @@ mod tests {
             points: points.iter().map(|(x, y)| (*x, *y * factor)).collect(),
         };
         let curves = vec![curve("skink", 1.0), curve("etcd", 0.1)];
-        Chart { title: "SET throughput, k/s".to_owned(), x: "clients".to_owned(), curves }
+        let scale = Scale::Logarithmic;
+        Chart { title: "SET throughput, k/s".to_owned(), x: "clients".to_owned(), curves, scale }
     }
 
     #[test]
@@ -181,6 +233,13 @@ mod tests {
         let csv = fs::read_to_string(folder.path().join("new/throughput.csv")).unwrap();
         assert_eq!(csv.lines().count(), 1 + 6);
         assert!(csv.contains("skink,64,30\n"));
+    }
+
+    #[test]
+    fn what_happens_over_time_may_begin_at_nothing() {
+        let chart = Chart { scale: Scale::Linear, ..chart(&[(0.0, 0.0), (1.0, 7.0)]) };
+        assert!(chart.linear_svg().unwrap().is_some_and(|svg| svg.contains("<polyline")));
+        assert!(Chart { curves: Vec::new(), ..chart }.linear_svg().unwrap().is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use skink_benches::cli::Common;
 use skink_benches::cluster::contender::{CONTENDERS, Contender};
 use skink_benches::cluster::steady::{self, Scenario, updates_label};
 use skink_benches::cluster::{Cluster, ClusterError, failover, memory, outage};
-use skink_benches::plot::{Chart, Curve};
+use skink_benches::plot::{Chart, Curve, Scale};
 use skink_benches::report::{Goal, Measurement, Reach, Report, interleave};
 use skink_benches::workload::Workload;
 use std::error::Error;
@@ -237,5 +237,5 @@ fn chart(report: &Report, contenders: &[&str], figure: &str, unit: &str) -> Char
         Curve { name: (*name).to_owned(), points: CLIENTS_OF_PLOTS.iter().filter_map(point).collect() }
     };
     let curves = contenders.iter().map(curve).collect();
-    Chart { title: format!("SET {figure} ({unit})"), x: "clients".to_owned(), curves }
+    Chart { title: format!("SET {figure} ({unit})"), x: "clients".to_owned(), curves, scale: Scale::Logarithmic }
 }

@@ -1,16 +1,21 @@
-//! A replica of three comes back after it missed many commands, in each of the ways that there are.
+//! A replica of three comes back after it missed many commands, in each of the ways that there are: the paper's table II
+//! and its figures 5 and 6.
 //!
-//! Each round of a way of recovery: a new cluster, all keys written once, a checkpoint, updates in pipelines of 50 at two
-//! replicas, `kill -9` of the third, its restart when it has missed so many commands. See [`recovery`].
+//! Each round of a way of recovery: a new cluster, all keys written once, the peak of the load, a checkpoint, updates in
+//! pipelines of 50 at two replicas at a share of that peak, `kill -9` of the third, its restart when it has missed so
+//! many commands. See [`recovery`]. A contender is a way of recovery with a dependency: how likely a command of the
+//! replica's own clients touches a key that the load touches; `uniform` is always, as all draw from the same keys.
 
 use clap::Parser;
 use skink_benches::cli::Common;
 use skink_benches::cluster::Cluster;
 use skink_benches::cluster::contender::Contender;
-use skink_benches::cluster::recovery::{self, Absence};
+use skink_benches::cluster::recovery::{self, Absence, Recovery};
+use skink_benches::plot::{Chart, Curve, Scale};
 use skink_benches::report::{Report, interleave};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Measures how replicas come back.
 #[derive(Parser)]
@@ -23,12 +28,46 @@ struct Arguments {
     /// Ways of recovery, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "classic,speedy,on-demand,handoff")]
     modes: Vec<String>,
+    /// Dependencies, in per cent, separated by commas; `uniform` is 100.
+    #[arg(long, value_delimiter = ',', default_value = "0,5,uniform")]
+    dependencies: Vec<String>,
     /// Commands that the replica misses [default: 1000000; 2000 with --quick].
     #[arg(long)]
     missing: Option<u64>,
     /// Connections of the load.
     #[arg(long, default_value_t = 4)]
     connections: usize,
+    /// The load, as a share of its peak.
+    #[arg(long, default_value_t = 0.7)]
+    share: f64,
+    /// Segments of the state [default: the server's].
+    #[arg(long)]
+    segments: Option<u16>,
+}
+
+/// A way of recovery with a dependency.
+struct Case {
+    mode: String,
+    dependency: String,
+}
+
+impl Case {
+    fn name(&self) -> String {
+        let percent = if self.dependency == "uniform" { "" } else { " %" };
+        format!("{}, {}{percent}", self.mode, self.dependency)
+    }
+
+    /// As a part of a file's name.
+    fn stem(&self) -> String {
+        format!("{}-{}", self.mode, self.dependency)
+    }
+
+    fn probability(&self) -> Result<f64, Box<dyn Error>> {
+        match self.dependency.as_str() {
+            "uniform" => Ok(1.0),
+            percent => Ok(percent.parse::<f64>()? / 100.0),
+        }
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -40,22 +79,65 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(skink) => skink.clone(),
         None => std::env::current_exe()?.with_file_name("skink"),
     };
-    let absence = Absence { missing, connections: arguments.connections, stretch: common.stretch() };
+    let dependencies = if common.quick { &arguments.dependencies[..1] } else { &arguments.dependencies[..] };
+    let case = |dependency: &String, mode: &String| Case { mode: mode.clone(), dependency: dependency.clone() };
+    let cases: Vec<Case> =
+        dependencies.iter().flat_map(|dependency| arguments.modes.iter().map(|mode| case(dependency, mode))).collect();
     let mut report = Report::new("recovery");
     report.note(common.describe(&workload));
-    report.note(format!("{} connections with pipelines of 50 at the other replicas", arguments.connections));
-    interleave(&arguments.modes, common.rounds(), |mode, round| {
-        eprintln!("round {round}: {mode}");
-        let folder = common.temporary_folder(mode)?;
-        let more = ["--recovery".to_owned(), mode.clone()];
+    report.note(format!(
+        "{} connections with pipelines of 50 at the other replicas, at {} of their peak",
+        arguments.connections, arguments.share
+    ));
+    interleave(&cases, common.rounds(), |case, round| {
+        eprintln!("round {round}: {}", case.name());
+        let folder = common.temporary_folder(&case.mode)?;
+        let mut more = vec!["--recovery".to_owned(), case.mode.clone()];
+        more.extend(arguments.segments.iter().flat_map(|count| ["--segments".to_owned(), count.to_string()]));
         let mut cluster = Cluster::start_with(Contender::Skink, &skink, folder, &more)?;
         cluster.fill(&workload)?;
-        for measurement in recovery::measure(&mut cluster, absence, &workload, (round as u64 + 1) << 40)? {
-            report.add(mode, round, measurement);
+        let absence = Absence {
+            missing,
+            connections: arguments.connections,
+            share: arguments.share,
+            dependency: case.probability()?,
+            stretch: common.stretch(),
+        };
+        let recovery = recovery::measure(&mut cluster, absence, &workload, (round as u64 + 1) << 40)?;
+        if let Some(out) = common.out.as_deref().filter(|_| round == 0) {
+            draw(&recovery, case, out)?;
+        }
+        for measurement in recovery.measurements {
+            report.add(&case.name(), round, measurement);
         }
         cluster.stop()?;
         Ok::<_, Box<dyn Error>>(())
     })?;
     report.publish(common.out.as_deref())?;
+    Ok(())
+}
+
+/// Old and new commands over time, as in the paper's figures 5 and 6.
+fn draw(recovery: &Recovery, case: &Case, out: &Path) -> Result<(), Box<dyn Error>> {
+    let end = recovery.answers.last().map_or(Duration::ZERO, |last| last.at);
+    let slot = (end / 60).max(Duration::from_millis(10));
+    let slots = (end.as_secs_f64() / slot.as_secs_f64()).ceil() as usize;
+    let at = |slot_number: usize| slot.as_secs_f64() * slot_number as f64;
+    let new = (0..slots).map(|number| {
+        let window = slot * number as u32..slot * (number as u32 + 1);
+        let count = recovery.answers.iter().filter(|answer| window.contains(&answer.at)).count();
+        (at(number), count as f64 / slot.as_secs_f64() / 1e3)
+    });
+    let left = recovery.steps.iter().map(|step| (step.at.as_secs_f64(), step.left_batches as f64 / 1e3));
+    let chart = |title: &str, curve: Vec<(f64, f64)>, name: &str| Chart {
+        title: format!("{title}: {}", case.name()),
+        x: "seconds since the process started".to_owned(),
+        curves: vec![Curve { name: name.to_owned(), points: curve }],
+        scale: Scale::Linear,
+    };
+    let new = chart("answers of new commands, k/s", new.collect(), "new commands");
+    new.write(out, &format!("recovery-{}-new", case.stem()))?;
+    let old = chart("old batches that are left, thousands", left.collect(), "old batches");
+    old.write(out, &format!("recovery-{}-old", case.stem()))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! ones, batches that wait in vain, and memory.
 
 use clap::{Parser, ValueEnum};
-use skink_benches::plot::{Chart, Curve};
+use skink_benches::plot::{Chart, Curve, Scale};
 use skink_benches::report::{Goal, Measurement, Reach, Report, interleave};
 use skink_benches::schedule::batches::{COMMANDS, Mix, digest};
 use skink_benches::schedule::contender::{self, ALL, Contender, Costs, Supply, TAKE};
@@ -138,6 +138,7 @@ fn schedule(arguments: &Arguments, report: &mut Report) -> Result<(), Box<dyn Er
             title: format!("scheduled on one core, {}, M/s", mix.name()),
             x: "workers".to_owned(),
             curves: ALL.iter().map(curve).collect(),
+            scale: Scale::Logarithmic,
         };
         write_chart(arguments, &chart, &format!("scheduled-{}", stem(mix)))?;
     }
@@ -254,7 +255,7 @@ fn simulate_mix(arguments: &Arguments, mix: Mix, command_us: u64, report: &mut R
         curves.push(Curve { name: contender.name(), points });
     }
     let title = format!("{command_us} us a command, {}, M/s", mix.name());
-    let chart = Chart { title, x: "cores".to_owned(), curves };
+    let chart = Chart { title, x: "cores".to_owned(), curves, scale: Scale::Logarithmic };
     write_chart(arguments, &chart, &format!("simulated-{}-{command_us}us", stem(mix)))
 }
 

@@ -1,14 +1,27 @@
 //! A replica is killed, misses commands, and comes back under load: when it answers, and how it answers until it is up to
-//! date. The setting is that of the paper's section VI: updates in batches of 50, uniform keys, a checkpoint before.
+//! date. The setting is that of the paper's section VI: updates in batches of 50, a checkpoint before, a load that is a
+//! share of the peak.
 //!
 //! ```text
-//!  checkpoint ──► load at the others ──► kill -9 ──► so many commands ──► its process starts ──► answers ──► up to date
+//!  peak ──► paced load at the others ──► own clients ──► kill -9 ──► so many commands ──► its process starts
+//!       ──► first answers ──► own clients again ──► up to date ──► a while more
 //! ```
+//!
+//! The load's updates are the paper's old commands while the replica is away, and come from the other replicas after that.
+//! What the replica's own clients ask are its new ones; they touch keys of the load with a probability, the dependency.
+
+mod clients;
+mod progress;
+
+pub use clients::Own;
+pub use progress::Step;
 
 use super::{Cluster, ClusterError, resilient};
+use crate::load::Load;
 use crate::report::Measurement;
 use crate::resp::{Client, Reply};
-use crate::workload::{Random, Workload};
+use crate::workload::Workload;
+use clients::{Answers, OwnClients};
 use std::io;
 use std::net::SocketAddr;
 use std::thread;
@@ -18,12 +31,8 @@ use std::time::{Duration, Instant};
 const PIPELINE: usize = 50;
 /// Bound of everything that is waited for.
 const LIMIT: Duration = Duration::from_secs(180);
-/// Between two requests of the client that looks how the replica answers.
-const PACE: Duration = Duration::from_millis(2);
 /// An answer within this is as good as any.
 const PROMPT: Duration = Duration::from_millis(10);
-/// Requests between two looks at whether it is up to date.
-const LOOK: u64 = 25;
 /// A key that is written while the replica is away, and one that no old command touches.
 const MISSED_KEY: &[u8] = b"missed";
 const FRESH_KEY: &[u8] = b"fresh";
@@ -35,17 +44,23 @@ pub struct Absence {
     pub missing: u64,
     /// Connections of the load at the other replicas.
     pub connections: usize,
-    /// How long the load runs before.
+    /// The load's rate, as a share of the peak; 1 for no pace at all.
+    pub share: f64,
+    /// Probability that a command of the replica's own clients touches a key that the load touches.
+    pub dependency: f64,
+    /// How long things are measured that go on.
     pub stretch: Duration,
 }
 
-/// How the replica answered from the start of its process on.
-struct Answers {
-    ready: Duration,
-    first_read: Duration,
-    first_write: Duration,
-    up_to_date: Duration,
-    latencies: Vec<Duration>,
+/// What came of it.
+#[derive(Debug)]
+pub struct Recovery {
+    /// Figures.
+    pub measurements: Vec<Measurement>,
+    /// How it went, from the start of the process on.
+    pub steps: Vec<Step>,
+    /// Answers of the replica's own clients, from the start of the process on: when, and after which time.
+    pub answers: Vec<Own>,
 }
 
 /// Takes a follower away and back once.
@@ -54,17 +69,23 @@ pub fn measure(
     absence: Absence,
     workload: &Workload,
     first_version: u64,
-) -> Result<Vec<Measurement>, ClusterError> {
+) -> Result<Recovery, ClusterError> {
     let follower = cluster.follower()?;
     let own = cluster.replicas[follower].address;
     let others = cluster.addresses_without(follower);
+    let load = |cluster: &Cluster| {
+        let load = cluster.updates().over(others.clone()).connections(absence.connections).pipeline(PIPELINE);
+        resilient(load.first_version(first_version))
+    };
+    let peak = cluster.run(&load(cluster).duration(absence.stretch), workload)?.throughput();
     ask(others[0], &[b"CHECKPOINT"])?;
-    let load = cluster.updates().over(others.clone()).connections(absence.connections).pipeline(PIPELINE);
-    let load = resilient(load.first_version(first_version).duration(3 * LIMIT));
-    let (outcome, (up, missed, begin, answers)) = cluster.under_load(&load, workload, |cluster, control| {
+    let load = load(cluster).first_version(first_version + (1 << 38)).duration(3 * LIMIT);
+    let load = if absence.share < 1.0 { load.rate(peak * absence.share) } else { Load { rate: Some(1e9), ..load } };
+    let clients = OwnClients { address: own, dependency: absence.dependency, first_version, workload };
+    let (outcome, seen) = cluster.under_load(&load, workload, |cluster, control| {
         thread::sleep(absence.stretch / 4);
         let up = Instant::now();
-        thread::sleep(absence.stretch);
+        let normal = clients.run_for(absence.stretch)?;
         let up = up..Instant::now();
         cluster.kill(follower)?;
         let before = control.answered();
@@ -76,33 +97,82 @@ pub fn measure(
         let missed = control.answered() - before;
         let begin = Instant::now();
         cluster.restart(follower)?;
-        let answers = answers(own, workload, first_version, begin)?;
-        Ok((up, missed, begin, answers))
+        let (ready, first_read, first_write) = first_answers(own, begin)?;
+        let answers = clients.run_until_up_to_date(begin, absence.stretch / 3)?;
+        let end = Instant::now();
+        Ok(Seen { up, normal, missed, begin, ready, first_read, first_write, answers, end })
     })?;
     cluster.await_ready()?;
     let since_start = |at: Instant| at.saturating_duration_since(outcome.start);
-    let throughput = |from: Instant, to: Instant| outcome.timeline.throughput(since_start(from)..since_start(to));
-    let (normal, meanwhile) = (throughput(up.start, up.end), throughput(begin, begin + answers.up_to_date));
-    Ok(report(&answers, missed, normal, meanwhile))
+    let up = since_start(seen.up.start)..since_start(seen.up.end);
+    // A short recovery has too few replies for a quantile.
+    let recovered = seen.begin + seen.answers.up_to_date;
+    let meanwhile = since_start(seen.begin)..since_start(recovered.max(seen.begin + absence.stretch / 3).min(seen.end));
+    let others = OthersFigures {
+        normal: outcome.timeline.throughput(up.clone()),
+        meanwhile: outcome.timeline.throughput(meanwhile.clone()),
+        normal_p99: outcome.quantile(up, 0.99),
+        p99: outcome.quantile(meanwhile, 0.99),
+    };
+    Ok(report(seen, &others, peak))
 }
 
-fn report(answers: &Answers, missed: u64, normal: f64, meanwhile: f64) -> Vec<Measurement> {
+/// What was seen while the load ran.
+struct Seen {
+    up: std::ops::Range<Instant>,
+    normal: Vec<Own>,
+    missed: u64,
+    begin: Instant,
+    ready: Duration,
+    first_read: Duration,
+    first_write: Duration,
+    answers: Answers,
+    end: Instant,
+}
+
+/// How the load at the other replicas went.
+struct OthersFigures {
+    normal: f64,
+    meanwhile: f64,
+    normal_p99: Duration,
+    p99: Duration,
+}
+
+fn report(seen: Seen, others: &OthersFigures, peak: f64) -> Recovery {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-    let mut sorted = answers.latencies.clone();
-    sorted.sort_unstable();
-    let quantile = |share: f64| sorted.get((sorted.len() as f64 * share) as usize).copied().unwrap_or_default();
-    let prompt = sorted.iter().filter(|latency| **latency <= PROMPT).count() as f64 / sorted.len().max(1) as f64;
-    vec![
-        Measurement::higher("commands that it missed", "k", missed as f64 / 1e3),
-        Measurement::lower("process answers PING", "ms", ms(answers.ready)),
-        Measurement::lower("first read of a key that was written meanwhile", "ms", ms(answers.first_read)),
-        Measurement::lower("first write of another key", "ms", ms(answers.first_write)),
-        Measurement::lower("up to date", "ms", ms(answers.up_to_date)),
-        Measurement::lower("until then, GET and SET of any key: p50", "ms", ms(quantile(0.5))),
-        Measurement::lower("until then, GET and SET of any key: p99", "ms", ms(quantile(0.99))),
-        Measurement::higher("until then, answered within 10 ms", "%", prompt * 100.0),
-        Measurement::higher("load at the others, meanwhile / before", "x", meanwhile / normal.max(1.0)),
-    ]
+    let up_to_date = seen.answers.up_to_date;
+    let meanwhile: Vec<Own> = seen.answers.all.iter().copied().filter(|answer| answer.at <= up_to_date).collect();
+    let quantile = |answers: &[Own], share: f64| {
+        let mut sorted: Vec<Duration> = answers.iter().map(|answer| answer.latency).collect();
+        sorted.sort_unstable();
+        sorted.get((sorted.len() as f64 * share) as usize).copied().unwrap_or_default()
+    };
+    let rate = |answers: &[Own], time: Duration| answers.len() as f64 / time.as_secs_f64().max(1e-3);
+    let prompt = meanwhile.iter().filter(|answer| answer.latency <= PROMPT).count() as f64;
+    let own_normal = rate(&seen.normal, seen.up.end - seen.up.start);
+    let own_meanwhile = rate(&meanwhile, up_to_date.saturating_sub(seen.first_write));
+    let measurements = vec![
+        Measurement::higher("peak of the load", "k/s", peak / 1e3),
+        Measurement::higher("commands that it missed", "k", seen.missed as f64 / 1e3),
+        Measurement::lower("process answers PING", "ms", ms(seen.ready)),
+        Measurement::lower("first new command answered (a write of another key)", "ms", ms(seen.first_write)),
+        Measurement::lower("first answer that depends on an old command", "ms", ms(seen.first_read)),
+        Measurement::lower("last old command (up to date)", "ms", ms(up_to_date)),
+        Measurement::higher("own clients, before", "k/s", own_normal / 1e3),
+        Measurement::higher("own clients, until up to date / before", "x", own_meanwhile / own_normal.max(1.0)),
+        Measurement::lower("own clients, before: p99", "ms", ms(quantile(&seen.normal, 0.99))),
+        Measurement::lower("own clients, until up to date: p50", "ms", ms(quantile(&meanwhile, 0.5))),
+        Measurement::lower("own clients, until up to date: p99", "ms", ms(quantile(&meanwhile, 0.99))),
+        Measurement::higher(
+            "own clients, until up to date: within 10 ms",
+            "%",
+            prompt * 100.0 / meanwhile.len().max(1) as f64,
+        ),
+        Measurement::higher("load at the others, meanwhile / before", "x", others.meanwhile / others.normal.max(1.0)),
+        Measurement::lower("load at the others, before: p99", "ms", ms(others.normal_p99)),
+        Measurement::lower("load at the others, meanwhile: p99", "ms", ms(others.p99)),
+    ];
+    Recovery { measurements, steps: seen.answers.steps, answers: seen.answers.all }
 }
 
 fn ask(address: SocketAddr, request: &[&[u8]]) -> Result<(), ClusterError> {
@@ -111,6 +181,19 @@ fn ask(address: SocketAddr, request: &[&[u8]]) -> Result<(), ClusterError> {
         Reply::Error(error) => Err(io::Error::other(String::from_utf8_lossy(error).into_owned()).into()),
         _ => Ok(()),
     }
+}
+
+/// When it answers PING, a read of what it missed, and a write of something else.
+fn first_answers(address: SocketAddr, begin: Instant) -> Result<(Duration, Duration, Duration), ClusterError> {
+    let is_done = |reply: &Reply<'_>| !matches!(reply, Reply::Error(_));
+    let ready = first(address, begin, &[b"PING"], is_done)?;
+    let (first_read, first_write) = thread::scope(|scope| {
+        let newest = |reply: &Reply<'_>| matches!(reply, Reply::Bulk(value) if *value == b"newest");
+        let read = scope.spawn(move || first(address, begin, &[b"GET", MISSED_KEY], newest));
+        let write = first(address, begin, &[b"SET", FRESH_KEY, b"1"], is_done);
+        (read.join().expect("the reader panicked"), write)
+    });
+    Ok((ready, first_read?, first_write?))
 }
 
 /// Asks until the answer is right; when that was.
@@ -129,58 +212,4 @@ fn first(
         thread::sleep(Duration::from_millis(1));
     }
     Err(io::Error::from(io::ErrorKind::TimedOut).into())
-}
-
-fn answers(
-    address: SocketAddr,
-    workload: &Workload,
-    first_version: u64,
-    begin: Instant,
-) -> Result<Answers, ClusterError> {
-    let ready = first(address, begin, &[b"PING"], |reply| !matches!(reply, Reply::Error(_)))?;
-    let (first_read, first_write) = thread::scope(|scope| {
-        let newest = |reply: &Reply<'_>| matches!(reply, Reply::Bulk(value) if *value == b"newest");
-        let read = scope.spawn(move || first(address, begin, &[b"GET", MISSED_KEY], newest));
-        let done = |reply: &Reply<'_>| !matches!(reply, Reply::Error(_));
-        let write = first(address, begin, &[b"SET", FRESH_KEY, b"1"], done);
-        (read.join().expect("the reader panicked"), write)
-    });
-    let (first_read, first_write) = (first_read?, first_write?);
-    let mut client = Client::connect(address, LIMIT)?;
-    let mut random = Random::new(workload.seed() ^ first_version);
-    let mut latencies = Vec::new();
-    let mut value = Vec::new();
-    for number in 0.. {
-        let key_number = random.below(workload.keys());
-        let key = workload.key(key_number);
-        let sent = Instant::now();
-        if number % 2 == 0 {
-            let is_whole = match client.request(&[b"GET", &key])? {
-                Reply::Bulk(found) => workload.check_value(key_number, found).is_some(),
-                _ => false,
-            };
-            if !is_whole {
-                return Err(io::Error::other("a read was answered with what no write wrote").into());
-            }
-        } else {
-            value.clear();
-            workload.append_value(key_number, first_version + (1 << 39) + number, &mut value);
-            if let Reply::Error(error) = client.request(&[b"SET", &key, &value])? {
-                return Err(io::Error::other(String::from_utf8_lossy(error).into_owned()).into());
-            }
-        }
-        latencies.push(sent.elapsed());
-        if number % LOOK == 0 && is_up_to_date(&mut client)? {
-            break;
-        }
-        thread::sleep(PACE);
-    }
-    Ok(Answers { ready, first_read, first_write, up_to_date: begin.elapsed(), latencies })
-}
-
-fn is_up_to_date(client: &mut Client) -> io::Result<bool> {
-    match client.request(&[b"INFO", b"recovery"])? {
-        Reply::Bulk(text) => Ok(String::from_utf8_lossy(text).contains("recovery_state:up to date")),
-        _ => Ok(false),
-    }
 }

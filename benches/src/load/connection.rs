@@ -121,9 +121,10 @@ impl Connection {
         self.batch_sent
     }
 
-    /// Starts the clock of the batch and sends as much as the socket takes. True when all of it is sent.
-    pub fn send_batch(&mut self) -> io::Result<bool> {
-        self.batch_sent = Instant::now();
+    /// Starts the clock of the batch, at a time that may be over, and sends as much as the socket takes. True when all of
+    /// it is sent.
+    pub fn send_batch(&mut self, due: Option<Instant>) -> io::Result<bool> {
+        self.batch_sent = due.unwrap_or_else(Instant::now);
         self.continue_sending()
     }
 

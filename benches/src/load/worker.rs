@@ -12,7 +12,8 @@ use crate::workload::{Picker, Random, Workload};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -24,6 +25,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 const TICK: Duration = Duration::from_millis(50);
 /// How long a client that was lost or refused waits before it goes on.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// How much later than its turn a batch may be before turns are left out.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
 /// What a server says at the start of a refusal that won't last: it is no leader, has none, or isn't ready.
 const PASSING_REFUSALS: [&str; 6] = ["READONLY", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS"];
 
@@ -34,6 +37,8 @@ pub(super) struct Worker<'a> {
     clients: Vec<Client>,
     /// When which clients go on; the pause is the same for all, so the first is the next.
     retries: VecDeque<(Instant, usize)>,
+    /// Clients whose turn has not come.
+    paced: BinaryHeap<Reverse<(Instant, usize)>>,
     /// When overdue replies were last looked for.
     last_look: Instant,
     picker: Picker,
@@ -49,6 +54,8 @@ struct Client {
     at: usize,
     /// None while it waits for a retry.
     connection: Option<Connection>,
+    /// When its next batch's turn is, if there is a rate.
+    due: Option<Instant>,
 }
 
 impl<'a> Worker<'a> {
@@ -58,7 +65,7 @@ impl<'a> Worker<'a> {
         let share_of = |total: u64| total / workers_u64 + u64::from(index_u64 < total % workers_u64);
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let clients = (0..share_of(load.connections as u64) as usize)
-            .map(|slot| Client { at: (index + slot * workers) % load.addresses.len(), connection: None })
+            .map(|slot| Client { at: (index + slot * workers) % load.addresses.len(), connection: None, due: None })
             .collect();
         let picker = match load.keys {
             Keys::EachOnce => {
@@ -74,6 +81,7 @@ impl<'a> Worker<'a> {
             epoll,
             clients,
             retries: VecDeque::new(),
+            paced: BinaryHeap::new(),
             last_look: Instant::now(),
             picker,
             reads: Random::new(index_u64 ^ 0x7265_6164),
@@ -101,6 +109,13 @@ impl<'a> Worker<'a> {
         let deadline = self.load.duration.map(|duration| start + duration);
         let ended = |now: Instant| deadline.is_some_and(|deadline| now >= deadline) || control.is_stopped();
         let mut outcome = Outcome::new(start);
+        if let Some(interval) = self.load.interval() {
+            // One after the other.
+            let count = self.clients.len().max(1) as u32;
+            for (slot, client) in self.clients.iter_mut().enumerate() {
+                client.due = Some(start + interval * slot as u32 / count);
+            }
+        }
         // Clients that have something under way or will go on.
         let mut busy = 0usize;
         for slot in 0..self.clients.len() {
@@ -145,6 +160,7 @@ impl<'a> Worker<'a> {
             }
             self.give_up(&mut outcome)?;
             busy -= self.retry(ended(Instant::now()), &mut outcome)?;
+            busy -= self.take_turns(ended(Instant::now()), &mut outcome)?;
         }
         outcome.elapsed = last_reply.saturating_duration_since(start);
         Ok(outcome)
@@ -157,7 +173,8 @@ impl<'a> Worker<'a> {
     /// How long to wait for events.
     fn sleep(&self) -> Timespec {
         let until_retry = self.retries.front().map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        let sleep = until_retry.map_or(TICK, |retry| retry.min(TICK));
+        let until_turn = self.paced.peek().map(|Reverse((at, _))| at.saturating_duration_since(Instant::now()));
+        let sleep = until_retry.into_iter().chain(until_turn).fold(TICK, Duration::min);
         Timespec { tv_sec: 0, tv_nsec: i64::from(sleep.subsec_nanos()) }
     }
 
@@ -170,7 +187,7 @@ impl<'a> Worker<'a> {
         self.last_look = Instant::now();
         for slot in 0..self.clients.len() {
             let connection = self.clients[slot].connection.as_ref();
-            if connection.is_some_and(|connection| connection.batch_sent().elapsed() > limit) {
+            if connection.is_some_and(|it| !it.is_idle() && it.batch_sent().elapsed() > limit) {
                 self.lost(slot, io::Error::from(ErrorKind::TimedOut).into(), outcome)?;
             }
         }
@@ -193,6 +210,40 @@ impl<'a> Worker<'a> {
             finished += usize::from(!goes_on);
         }
         Ok(finished)
+    }
+
+    /// Sends what has its turn, or ends all that wait for one. Returns how many ended.
+    fn take_turns(&mut self, ended: bool, outcome: &mut Outcome) -> Result<usize, LoadError> {
+        let mut finished = 0;
+        while let Some(Reverse((at, _))) = self.paced.peek() {
+            if !ended && *at > Instant::now() {
+                break;
+            }
+            let Some(Reverse((_, slot))) = self.paced.pop() else { break };
+            if ended {
+                self.clients[slot].connection = None;
+                finished += 1;
+                continue;
+            }
+            let goes_on = match self.start_batch(slot) {
+                Ok(is_sent) => is_sent,
+                Err(error) => self.lost(slot, error.into(), outcome)?,
+            };
+            finished += usize::from(!goes_on);
+        }
+        Ok(finished)
+    }
+
+    /// The turn of a client's next batch: `Err` if it has not come. One that was kept from many turns leaves them out.
+    fn turn(&mut self, slot: usize) -> Result<Option<Instant>, Instant> {
+        let (Some(interval), Some(due)) = (self.load.interval(), self.clients[slot].due) else { return Ok(None) };
+        let now = Instant::now();
+        if due > now {
+            return Err(due);
+        }
+        let due = due.max(now.checked_sub(LONGEST_DELAY).unwrap_or(now));
+        self.clients[slot].due = Some(due + interval);
+        Ok(Some(due))
     }
 
     /// Handles one event. True when the client's batch is complete.
@@ -223,11 +274,22 @@ impl<'a> Worker<'a> {
         *last_reply = now;
         control.add_answered(progress.replies);
         outcome.record(connection.batch_sent(), now, progress.replies, progress.missing);
+        if self.load.rate.is_some() {
+            let (at, latency) = (now - outcome.start, now - connection.batch_sent());
+            outcome.samples.push((at, latency, progress.replies));
+        }
         Ok(connection.is_idle())
     }
 
     /// Sends the next batch of a client. False when nothing is left to send.
     fn start_batch(&mut self, slot: usize) -> io::Result<bool> {
+        let due = match self.turn(slot) {
+            Ok(due) => due,
+            Err(at) => {
+                self.paced.push(Reverse((at, slot)));
+                return Ok(true);
+            }
+        };
         let Some(connection) = &mut self.clients[slot].connection else { return Ok(false) };
         for _ in 0..self.load.pipeline {
             if self.remaining == Some(0) {
@@ -250,7 +312,7 @@ impl<'a> Worker<'a> {
         if connection.is_idle() {
             return Ok(false);
         }
-        if !connection.send_batch()? {
+        if !connection.send_batch(due)? {
             watch(&self.epoll, connection, slot, EventFlags::IN | EventFlags::OUT)?;
         }
         Ok(true)
@@ -271,6 +333,7 @@ impl<'a> Worker<'a> {
         outcome.lost += 1;
         // Closing it takes it out of epoll; replies that may still be on their way go with it.
         self.clients[slot].connection = None;
+        self.paced.retain(|Reverse((_, waiting))| *waiting != slot);
         if self.load.on_loss == OnLoss::Retry {
             self.retries.push_back((Instant::now() + RETRY_PAUSE, slot));
         }

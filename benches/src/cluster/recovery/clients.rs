@@ -1,0 +1,120 @@
+//! The replica's own clients: reads and writes of single keys in turns, each as soon as the one before is answered and a
+//! short pause is over.
+
+use super::progress::{self, Step};
+use super::{ClusterError, LIMIT};
+use crate::resp::{Client, Reply};
+use crate::workload::{Random, Workload};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many there are.
+const CLIENTS: u64 = 4;
+/// Between an answer and the next request.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// An answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    /// When, since the clients or the replica's process began.
+    pub at: Duration,
+    /// After which time.
+    pub latency: Duration,
+}
+
+/// What was answered until the replica was up to date, and a while after that.
+pub(super) struct Answers {
+    pub all: Vec<Own>,
+    pub steps: Vec<Step>,
+    pub up_to_date: Duration,
+}
+
+/// Clients that are about to begin.
+pub(super) struct OwnClients<'a> {
+    pub address: SocketAddr,
+    pub dependency: f64,
+    pub first_version: u64,
+    pub workload: &'a Workload,
+}
+
+impl OwnClients<'_> {
+    /// Lets them run for a time.
+    pub fn run_for(&self, time: Duration) -> Result<Vec<Own>, ClusterError> {
+        let must_stop = AtomicBool::new(false);
+        let begin = Instant::now();
+        self.while_they_run(begin, &must_stop, || thread::sleep(time)).map(|(all, ())| all)
+    }
+
+    /// Lets them run until the replica is up to date, and a while more.
+    pub fn run_until_up_to_date(&self, begin: Instant, more: Duration) -> Result<Answers, ClusterError> {
+        let must_stop = AtomicBool::new(false);
+        let (all, steps) = self.while_they_run(begin, &must_stop, || {
+            let steps = progress::follow(self.address, begin, LIMIT);
+            thread::sleep(more);
+            steps
+        })?;
+        let steps = steps?;
+        let up_to_date = steps.last().map(|step| step.at).unwrap_or_default();
+        Ok(Answers { all, steps, up_to_date })
+    }
+
+    fn while_they_run<T>(
+        &self,
+        begin: Instant,
+        must_stop: &AtomicBool,
+        something: impl FnOnce() -> T,
+    ) -> Result<(Vec<Own>, T), ClusterError> {
+        thread::scope(|scope| {
+            let running: Vec<_> =
+                (0..CLIENTS).map(|client| scope.spawn(move || self.run_one(client, begin, must_stop))).collect();
+            let done = something();
+            must_stop.store(true, Ordering::Relaxed);
+            let mut all = Vec::new();
+            for client in running {
+                all.extend(client.join().expect("a client panicked")?);
+            }
+            all.sort_unstable_by_key(|answer| answer.at);
+            Ok((all, done))
+        })
+    }
+
+    fn run_one(&self, client: u64, begin: Instant, must_stop: &AtomicBool) -> Result<Vec<Own>, ClusterError> {
+        let workload = self.workload;
+        let mut connection = Client::connect(self.address, LIMIT)?;
+        let mut random = Random::new(workload.seed() ^ self.first_version ^ client);
+        let (mut answers, mut value) = (Vec::new(), Vec::new());
+        for number in 0_u64.. {
+            if must_stop.load(Ordering::Relaxed) {
+                break;
+            }
+            // Keys beyond those of the workload are touched by nobody else.
+            let is_dependent = random.unit() < self.dependency;
+            let key_number = random.below(workload.keys()) + if is_dependent { 0 } else { workload.keys() };
+            let key = workload.key(key_number);
+            let sent = Instant::now();
+            if number % 2 == 0 {
+                let is_right = match connection.request(&[b"GET", &key])? {
+                    Reply::Bulk(found) => workload.check_value(key_number, found).is_some(),
+                    Reply::Null => !is_dependent,
+                    _ => false,
+                };
+                if !is_right {
+                    return Err(io::Error::other("a read was answered with what no write wrote").into());
+                }
+            } else {
+                value.clear();
+                let version = self.first_version + (1 << 39) + (client << 32) + number;
+                workload.append_value(key_number, version, &mut value);
+                if let Reply::Error(error) = connection.request(&[b"SET", &key, &value])? {
+                    return Err(io::Error::other(String::from_utf8_lossy(error).into_owned()).into());
+                }
+            }
+            answers.push(Own { at: begin.elapsed(), latency: sent.elapsed() });
+            thread::sleep(PAUSE);
+        }
+        Ok(answers)
+    }
+}

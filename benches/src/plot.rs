@@ -154,7 +154,8 @@ impl Chart {
 
     fn linear_svg(&self) -> Result<Option<String>, PlotError> {
         let all = || self.curves.iter().flat_map(|curve| curve.points.iter().copied());
-        let (Some((left, right)), Some((_, top))) = (bounds(all().map(|(x, _)| x)), bounds(all().map(|(_, y)| y))) else {
+        let (Some((left, right)), Some((_, top))) = (bounds(all().map(|(x, _)| x)), bounds(all().map(|(_, y)| y)))
+        else {
             return Ok(None);
         };
         let (right, top) = (right.max(left + 1e-9), top.max(1e-9) * 1.1);

@@ -5,7 +5,7 @@
 pub struct HandoffOptions {
     /// Missed batches from which on another replica's state is worth more than to execute them.
     pub lag: usize,
-    /// Bytes of versions, about, in one part: what takes a millisecond to read.
+    /// Bytes of versions, about, in one part: what is read and put in place in some tenths of a millisecond.
     pub part: usize,
     /// Bytes of parts that are given in one tick, about: the donor's own clients, and others on its machine, go first.
     pub per_tick: usize,
@@ -15,6 +15,6 @@ pub struct HandoffOptions {
 
 impl Default for HandoffOptions {
     fn default() -> HandoffOptions {
-        HandoffOptions { lag: 1024, part: 512 << 10, per_tick: 1 << 20, cut_after: 500 }
+        HandoffOptions { lag: 1024, part: 128 << 10, per_tick: 1 << 20, cut_after: 500 }
     }
 }

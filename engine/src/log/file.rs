@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+/// How names of files begin that are being removed.
+const GONE: &str = "gone-";
 const MAGIC: &[u8; 8] = b"SKINKLOG";
 /// Unit in which files are zeroed.
 const ZERO_STEP: usize = 256 << 10;
@@ -161,7 +163,7 @@ impl LogFiles {
                         self.options.file_len
                     )));
                 }
-                _ if digits.starts_with("spare-") => {}
+                _ if digits.starts_with("spare-") || digits.starts_with(GONE) => {}
                 _ => {
                     return Err(Fault::Refused(format!(
                         "{} is no file of this log; move it out of the data directory",
@@ -329,6 +331,7 @@ impl LogFiles {
     pub fn drop_below(&self, position: LogPosition) -> Result<(), Fault> {
         let disk = &self.environment.disk;
         let mut spares = self.spares().map_err(Fault::io("listing", &self.folder))?.len();
+        self.remove_gone()?;
         for first in self.list()? {
             if first.plus(self.options.file_len) > position {
                 break;
@@ -344,11 +347,24 @@ impl LogFiles {
                 disk.rename(&path, &spare).map_err(Fault::io("renaming", &path))?;
                 spares += 1;
             } else {
-                crate::files::remove_gently(disk.as_ref(), &path)?;
+                // It is shortened before it goes: under its own name, whoever reads it would take that for damage.
+                let gone = self.folder.join(format!("{GONE}{}.log", first.get()));
+                disk.rename(&path, &gone).map_err(Fault::io("renaming", &path))?;
+                crate::files::remove_gently(disk.as_ref(), &gone)?;
             }
         }
         if let Some(folder) = &self.outline {
             outline::drop_below(disk.as_ref(), folder, self.first_of(position));
+        }
+        Ok(())
+    }
+
+    /// Removes what a process was removing when it ended.
+    fn remove_gone(&self) -> Result<(), Fault> {
+        let disk = &self.environment.disk;
+        let names = disk.list(&self.folder).map_err(Fault::io("listing", &self.folder))?;
+        for name in names.iter().filter(|name| name.starts_with(GONE)) {
+            crate::files::remove_gently(disk.as_ref(), &self.folder.join(name))?;
         }
         Ok(())
     }

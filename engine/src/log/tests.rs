@@ -6,6 +6,7 @@
 
 mod damage;
 mod files;
+mod removal;
 mod torn;
 
 use super::{BodyReader, FrameKind, LogFiles, LogOptions, LogScan, LogWriter, scan, scan_with};

@@ -17,9 +17,13 @@
 //! | [`outage`] | another replica is killed and comes back |
 //! | [`recovery`] | the same, after it missed many commands: how it answers |
 //! | [`memory`] | overload, and a replica that stands still |
+//! | [`intervals`] | checkpoints under load |
+//! | [`comeback`] | the same load for all contenders, and a follower that comes back |
 
+pub mod comeback;
 pub mod contender;
 pub mod failover;
+pub mod intervals;
 pub mod memory;
 pub mod outage;
 mod ports;

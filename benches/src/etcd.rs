@@ -205,6 +205,11 @@ impl BlockingClient {
         self.runtime.block_on(self.client.read(key))
     }
 
+    /// See [`EtcdClient::write`].
+    pub fn write(&mut self, workload: &Workload, writes: &[(u64, u64)]) -> Result<(), EtcdError> {
+        self.runtime.block_on(self.client.write(workload, writes))
+    }
+
     /// See [`EtcdClient::status`].
     pub fn status(&mut self) -> Result<MemberStatus, EtcdError> {
         self.runtime.block_on(self.client.status())

@@ -14,6 +14,7 @@ pub mod executor;
 pub mod formation;
 pub mod header;
 pub mod identity;
+pub mod inspect;
 mod log_preparation;
 pub mod node;
 pub mod order;

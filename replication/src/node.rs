@@ -448,7 +448,9 @@ impl Node {
                     return Ok(());
                 }
             }
-            Request::Checkpoint { .. } if self.transfers.is_receiving() => return Ok(()),
+            Request::Checkpoint { .. } if self.transfers.is_receiving() || self.asks_donor_instead(peer) => {
+                return Ok(());
+            }
             Request::Checkpoint { .. } => {}
         }
         self.send(peer, Channel::Control, &PeerMessage::Ask(request));

@@ -25,6 +25,8 @@ pub enum Command {
     Shell(ShellArguments),
     /// Check every checksum of a data directory or a backup.
     Verify(VerifyArguments),
+    /// Look into a data directory.
+    Inspect(InspectArguments),
     /// Make a data directory from a backup.
     Restore(RestoreArguments),
     /// Show how the replicas of a cluster stand.
@@ -80,6 +82,28 @@ pub struct VerifyArguments {
     /// A data directory, or a backup.
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
+}
+
+/// `skink inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// What to look at.
+    #[command(subcommand)]
+    pub command: InspectCommand,
+}
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub enum InspectCommand {
+    /// The dependency log: which keys the batches touch that the newest checkpoint doesn't have.
+    Deplog {
+        /// A data directory.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Batches to show, the oldest ones first; 0 for the sums alone.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
 }
 
 /// `skink restore`.

@@ -11,6 +11,7 @@
 mod cli;
 mod client;
 mod demo;
+mod inspect;
 mod live;
 mod membership;
 mod replicas;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => report::conclude(serve::run(arguments)),
         Command::Shell(arguments) => report::conclude(shell::run(&arguments)),
         Command::Verify(arguments) => report::conclude(verify::run(&arguments)),
+        Command::Inspect(arguments) => report::conclude(inspect::run(&arguments)),
         Command::Restore(arguments) => report::conclude(restore::run(&arguments)),
         Command::Status(arguments) => report::conclude(status::run(&arguments)),
         Command::Replica(arguments) => report::conclude(membership::run(&arguments)),

@@ -91,7 +91,14 @@ async fn drive(load: &Load, workload: &Workload, control: &Control) -> Result<Ou
 async fn closed_loop(shared: &RefCell<Shared<'_>>, clients: &[EtcdClient], mut at: usize) -> Result<(), LoadError> {
     let (workload, load) = (shared.borrow().workload, shared.borrow().load);
     let mut client = clients[at].clone();
+    // With a rate, when this client's next turn is; a client that was kept from many turns leaves them out.
+    let mut due = shared.borrow().outcome.start;
     loop {
+        if let Some(interval) = load.interval() {
+            tokio::time::sleep_until(due.into()).await;
+            let now = Instant::now();
+            due = due.max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now)) + interval;
+        }
         let Some(batch) = shared.borrow_mut().next_batch() else { return Ok(()) };
         let sent = Instant::now();
         let requests = match &batch {
@@ -197,6 +204,9 @@ impl<'a> Shared<'a> {
         self.last_reply = now;
         self.control.add_answered(requests);
         self.outcome.record(sent, now, requests, missing);
+        if self.load.rate.is_some() {
+            self.outcome.samples.push((now - self.outcome.start, now - sent, requests));
+        }
     }
 
     fn lost(&mut self) {

@@ -47,6 +47,8 @@ const PATIENCE: u64 = 200;
 const WINDOW: usize = 4;
 /// Keys that one message asks for.
 const MAX_KEYS: usize = 64;
+/// How often a donor is asked for in place of a whole checkpoint before that one comes.
+const MAX_GAPS: u32 = 2;
 /// Past the last digest.
 const END: u64 = 1 << 32;
 
@@ -59,6 +61,8 @@ pub(super) struct Handoffs {
     asked: Option<u64>,
     /// How often one was asked for.
     tries: usize,
+    /// How often one was asked for in place of a checkpoint, since the last jump.
+    gaps: u32,
     /// A cut that a donor holds, and to which this replica is about to jump.
     jump: Option<(ReplicaId, Jump)>,
     held: HeldSessions,
@@ -77,14 +81,20 @@ enum Receiving {
     #[default]
     Nothing,
     /// A donor is asked for.
-    Asking {
-        peer: ReplicaId,
-        since: u64,
-        /// The order has not been shown any session yet.
-        is_first: bool,
-    },
+    Asking { peer: ReplicaId, since: u64, why: Why },
     /// A donor has a cut.
     Open(Box<Open>),
+}
+
+/// Why a donor is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It has just started, and the order has not been shown any session yet.
+    Start,
+    /// The others' logs don't reach back so far, or its disk is empty.
+    Gap,
+    /// It has much to execute.
+    Behind,
 }
 
 /// A hand-off that goes on.
@@ -170,7 +180,7 @@ impl Handoffs {
 
     /// The same, and the order knows no session yet.
     fn is_asking_first(&self) -> bool {
-        matches!(self.receiving, Receiving::Asking { is_first: true, .. })
+        matches!(self.receiving, Receiving::Asking { why: Why::Start, .. })
     }
 
     /// What was executed here when the hand-off began that is open.
@@ -225,11 +235,22 @@ impl Node {
         let lacks_donor = self.handoffs.open().is_some_and(|open| open.donor.is_none());
         if has_just_started && self.handoffs.asked.is_none() && (lacks_donor || self.wants_donor()) {
             // Its clients' batches can't be in anybody's log yet.
-            self.ask_donor(peer, true);
+            self.ask_donor(peer, Why::Start);
         }
     }
 
-    fn ask_donor(&mut self, peer: ReplicaId, is_first: bool) {
+    /// Asks for a donor where a whole checkpoint would be asked for; whether that was so.
+    pub(super) fn asks_donor_instead(&mut self, peer: ReplicaId) -> bool {
+        let is_asking = self.handoffs.is_asking();
+        if is_asking || !self.wants_donor() || self.handoffs.gaps >= MAX_GAPS {
+            return is_asking;
+        }
+        self.handoffs.gaps += 1;
+        self.ask_donor(peer, Why::Gap);
+        true
+    }
+
+    fn ask_donor(&mut self, peer: ReplicaId, why: Why) {
         self.handoffs.asked = Some(self.now);
         self.handoffs.tries += 1;
         let (executed, at_least) = match &self.handoffs.receiving {
@@ -237,7 +258,7 @@ impl Node {
             _ => (self.executed(), Instance::ZERO),
         };
         if !self.handoffs.is_open() {
-            self.handoffs.receiving = Receiving::Asking { peer, since: self.now, is_first };
+            self.handoffs.receiving = Receiving::Asking { peer, since: self.now, why };
         }
         self.hand(peer, Channel::Control, Handoff::Ask { executed, at_least });
     }
@@ -266,7 +287,7 @@ impl Node {
                     && self.wants_donor()
                     && let Some(peer) = self.next_donor()
                 {
-                    self.ask_donor(peer, false);
+                    self.ask_donor(peer, Why::Behind);
                 }
             }
             Receiving::Asking { since, .. } => {
@@ -291,7 +312,7 @@ impl Node {
                     && is_due
                     && let Some(peer) = self.next_donor()
                 {
-                    self.ask_donor(peer, false);
+                    self.ask_donor(peer, Why::Behind);
                 }
             }
         }
@@ -335,9 +356,9 @@ impl Node {
             Handoff::Done { instance } => self.handoffs.donor.done(from, instance),
             Handoff::Pinned { instance, jump } => self.pinned(from, instance, jump),
             Handoff::Refused => match self.handoffs.receiving {
-                Receiving::Asking { peer, is_first, .. } if peer == from => match self.next_donor() {
+                Receiving::Asking { peer, why, .. } if peer == from => match self.next_donor() {
                     // At a start, each is asked once.
-                    Some(next) if self.handoffs.tries < self.sessions.len() => self.ask_donor(next, is_first),
+                    Some(next) if self.handoffs.tries < self.sessions.len() => self.ask_donor(next, why),
                     _ => self.go_on_without_donor(),
                 },
                 _ => {}
@@ -368,10 +389,16 @@ impl Node {
         if !is_of_use {
             return self.hand(from, Channel::Control, Handoff::Done { instance });
         }
-        if let Some(jump) = jump.filter(|jump| jump.instance == instance && self.handoffs.is_asking_first()) {
+        let why = if let Receiving::Asking { why, .. } = self.handoffs.receiving { why } else { Why::Behind };
+        if let Some(jump) = jump.filter(|jump| jump.instance == instance && why != Why::Behind) {
             self.handoffs.jump = Some((from, *jump));
             self.is_stirred = true;
             return;
+        }
+        if why == Why::Gap {
+            // The headers up to the cut would never come.
+            self.hand(from, Channel::Control, Handoff::Done { instance });
+            return self.go_on_without_donor();
         }
         let base = self.handoffs.open().map_or(base, |open| open.base);
         let segments = self.engine.segment_count();

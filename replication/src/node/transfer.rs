@@ -254,6 +254,12 @@ impl Node {
         self.protocol.learn_incarnations(&facts.incarnations);
         self.protocol.handle(Event::CheckpointInstalled { checkpoint: facts.at(instance) });
         self.log_dropped();
+        self.state_came(&facts)
+    }
+
+    /// A state came from elsewhere: what was asked for here in the meantime, and what this replica proposed in earlier lives,
+    /// is in it or never will be.
+    pub(super) fn state_came(&mut self, facts: &OrderingFacts) -> Result<(), Fault> {
         let ids = &self.execution.progress.ids;
         self.checkpoints.want_again(|id| ids.is_over(id));
         let why = "the replica got the state from another one: the command may have been executed, its reply is lost";

@@ -165,6 +165,8 @@ impl Node {
         self.protocol.learn_incarnations(&facts.incarnations);
         self.execution.jump(jump.progress());
         self.handoffs.jumped = instance;
+        self.handoffs.gaps = 0;
+        self.state_came(&facts)?;
         self.open_handoff(Open::new(Some(donor), base, instance, self.engine.segment_count(), self.now));
         self.meet_held();
         self.propose_all();

@@ -194,3 +194,31 @@ fn who_is_handed_something_gives_nothing_to_others() {
         assert!(report.is_done && report.donor.get() <= 3, "{report:?}");
     }
 }
+
+#[test]
+fn a_replica_with_an_empty_disk_is_handed_the_state_and_answers_meanwhile() {
+    let mut cluster = Cluster::of(3, RecoveryMode::Handoff);
+    write(&mut cluster, &busy(500));
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.kill(3);
+    write(&mut cluster, &busy(1500));
+    cluster.check_equal(&[1, 2]);
+    for number in [1, 2] {
+        cluster.node(number).options.handoff.per_tick = 8 << 10;
+    }
+    cluster.start_empty(3, 1);
+    let key = "busy/7".to_owned();
+    cluster.until("it is admitted", |cluster| cluster.node(3).refusal().is_none());
+    let touches = vec![cluster.touches(&key)];
+    let told = cluster.ask(3, touches);
+    cluster.until("a read is answered", |_| told.lock().iter().any(|(passes, _)| *passes != Passes::Some(Vec::new())));
+    let before = report(&mut cluster, 3);
+    assert!(before.pulled_keys >= 1 && !before.is_done, "{before:?}");
+    cluster.has(3, &[key]);
+    assert!(headers(&mut cluster, 3) < 100, "{} headers came", headers(&mut cluster, 3));
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.power_cut(3);
+    cluster.heal();
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.has(3, &busy(500));
+}

@@ -102,14 +102,16 @@ impl OwnClients<'_> {
             let key = workload.key(key_number);
             let sent = Instant::now();
             if number % 2 == 0 {
-                let is_right = match connection.request(&[b"GET", &key])? {
-                    Reply::Bulk(found) => workload.check_value(key_number, found).is_some(),
-                    Reply::Null => !is_dependent,
-                    Reply::Error(text) => is_late(text),
-                    _ => false,
+                let wrong = match connection.request(&[b"GET", &key])? {
+                    Reply::Bulk(found) if workload.check_value(key_number, found).is_some() => None,
+                    Reply::Null if !is_dependent => None,
+                    Reply::Error(text) if is_late(text) => None,
+                    Reply::Error(text) => Some(String::from_utf8_lossy(text).into_owned()),
+                    Reply::Null => Some("nothing".to_owned()),
+                    _ => Some("what no write wrote".to_owned()),
                 };
-                if !is_right {
-                    return Err(io::Error::other("a read was answered with what no write wrote").into());
+                if let Some(wrong) = wrong {
+                    return Err(io::Error::other(format!("a read of key {key_number} was answered with {wrong}")).into());
                 }
             } else {
                 value.clear();

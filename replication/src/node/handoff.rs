@@ -25,7 +25,7 @@ mod receiver;
 use super::message::PeerMessage;
 use super::{Channel, Node};
 use crate::paxos::ReplicaId;
-use donor::Donor;
+use donor::{Donor, Wish};
 use jump::HeldSessions;
 pub use jump::Jump;
 use message::Handoff;
@@ -260,7 +260,8 @@ impl Node {
         if !self.handoffs.is_open() {
             self.handoffs.receiving = Receiving::Asking { peer, since: self.now, why };
         }
-        self.hand(peer, Channel::Control, Handoff::Ask { executed, at_least });
+        let log_end = self.protocol.accepted();
+        self.hand(peer, Channel::Control, Handoff::Ask { executed, at_least, log_end });
     }
 
     fn hand(&mut self, peer: ReplicaId, channel: Channel, handoff: Handoff) {
@@ -348,7 +349,10 @@ impl Node {
 
     pub(super) fn handoff_arrived(&mut self, from: ReplicaId, handoff: Handoff) -> Result<(), Fault> {
         match handoff {
-            Handoff::Ask { executed, at_least } => self.handoffs.donor.asked(from, executed, at_least, self.now),
+            Handoff::Ask { executed, at_least, log_end } => {
+                let wish = Wish { executed, at_least, log_end, since: self.now };
+                self.handoffs.donor.asked(from, wish);
+            }
             Handoff::PullKeys { instance, hashes } => self.give_keys(from, instance, hashes)?,
             Handoff::PullRange { instance, base, segment, from: digest } => {
                 self.handoffs.donor.pulled(from, instance, base, segment, digest, self.now);

@@ -58,10 +58,11 @@ impl PeerStatuses {
         self.heard.get(&peer).is_some_and(|status| status.role != Role::Silent && !is_away(status.condition))
     }
 
-    /// Whether a peer said in this session that it has all that is decided on its disk, but for the last of it.
-    pub(super) fn has_all(&self, peer: ReplicaId) -> bool {
+    /// Whether a peer said in this session that all that is decided up to an instance is on its disk.
+    pub(super) fn has_all(&self, peer: ReplicaId, upto: Instance) -> bool {
         let status = self.of(peer);
-        status.condition == Condition::Serving && status.durable >= status.executed
+        let is_whole = status.condition == Condition::Serving && status.durable >= status.executed;
+        is_whole && status.decided.min(status.durable) >= upto
     }
 
     fn of(&self, peer: ReplicaId) -> ReplicaStatus {

@@ -111,7 +111,9 @@ impl OwnClients<'_> {
                     _ => Some("what no write wrote".to_owned()),
                 };
                 if let Some(wrong) = wrong {
-                    return Err(io::Error::other(format!("a read of key {key_number} was answered with {wrong}")).into());
+                    return Err(
+                        io::Error::other(format!("a read of key {key_number} was answered with {wrong}")).into()
+                    );
                 }
             } else {
                 value.clear();

@@ -39,11 +39,12 @@ struct Given {
     heard: u64,
 }
 
-/// Who asks for a cut: what it has executed, and the lowest that is any good.
-struct Wish {
-    executed: Instance,
-    at_least: Instance,
-    since: u64,
+/// Who asks for a cut: what it has executed, the lowest that is any good, and how far its log goes.
+pub(super) struct Wish {
+    pub(super) executed: Instance,
+    pub(super) at_least: Instance,
+    pub(super) log_end: Instance,
+    pub(super) since: u64,
 }
 
 /// What is given to others.
@@ -56,9 +57,9 @@ pub(in crate::node) struct Donor {
 }
 
 impl Donor {
-    pub(super) fn asked(&mut self, peer: ReplicaId, executed: Instance, at_least: Instance, now: u64) {
+    pub(super) fn asked(&mut self, peer: ReplicaId, wish: Wish) {
         self.given.remove(&peer);
-        self.wishes.insert(peer, Wish { executed, at_least, since: now });
+        self.wishes.insert(peer, wish);
     }
 
     pub(super) fn pulled(
@@ -146,7 +147,7 @@ impl Node {
             let cut = self.engine.pin(executed, self.time_ms());
             tracing::info!(%peer, instance = %executed, missing, "the state is handed over to a replica that comes back");
             self.handoffs.donor.given.insert(peer, Given { cut, parts: VecDeque::new(), heard: self.now });
-            let jump = self.jump_for(peer).map(Box::new);
+            let jump = self.jump_for(peer, wish.log_end).map(Box::new);
             self.hand(peer, Channel::Control, Handoff::Pinned { instance: executed, jump });
         }
         let peers: Vec<ReplicaId> = self.handoffs.donor.given.keys().copied().collect();

@@ -127,11 +127,12 @@ impl Node {
         }
     }
 
-    /// Where the order and execution are here, for a replica that jumps there; `None` where that one had better keep its log.
-    pub(super) fn jump_for(&self, peer: ReplicaId) -> Option<Jump> {
+    /// Where the order and execution are here, for a replica that jumps there; `None` where that one had better keep its log:
+    /// what it has up to `log_end` must be whole at a majority without it. What is behind that was decided without it.
+    pub(in crate::node) fn jump_for(&self, peer: ReplicaId, log_end: Instance) -> Option<Jump> {
         let configuration = self.configuration();
         let others = configuration.members().iter().filter(|member| **member != peer && **member != self.own);
-        let whole = 1 + others.filter(|member| self.statuses.has_all(**member)).count();
+        let whole = 1 + others.filter(|member| self.statuses.has_all(**member, log_end)).count();
         (whole >= configuration.majority()).then(|| Jump {
             instance: self.execution.progress.instance,
             time_ms: self.execution.progress.time_ms,

@@ -31,6 +31,8 @@ pub enum Handoff {
         executed: Instance,
         /// The lowest instance that is any good.
         at_least: Instance,
+        /// The last instance that its log has.
+        log_end: Instance,
     },
     /// The donor holds a cut.
     Pinned {

@@ -1,6 +1,6 @@
 //! A replica that comes back, and another one that hands over its state.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, id};
 use crate::node::{HandoffReport, Passes, Touches};
 use crate::recovery::RecoveryMode;
 use skink_engine::command::Command;
@@ -221,4 +221,20 @@ fn a_replica_with_an_empty_disk_is_handed_the_state_and_answers_meanwhile() {
     cluster.heal();
     cluster.check_equal(&[1, 2, 3]);
     cluster.has(3, &busy(500));
+}
+
+/// What two replicas have decided is on the disks of both, and the third one is behind: neither may give up its log.
+#[test]
+fn a_replica_keeps_its_log_where_the_third_one_has_not_got_so_far() {
+    let mut cluster = missed(&busy(10));
+    cluster.check_equal(&[1, 2, 3]);
+    // So long that all have said how they stand.
+    cluster.run(30);
+    let end = cluster.node(1).executed();
+    let may_jump = |cluster: &mut Cluster, log_end: Instance| cluster.node(1).jump_for(id(3), log_end).is_some();
+    assert!(may_jump(&mut cluster, end));
+    assert!(!may_jump(&mut cluster, end.next()), "nobody has said that it has that");
+    cluster.cut_off(2);
+    cluster.run(2);
+    assert!(!may_jump(&mut cluster, end), "nobody knows what the other one has");
 }

@@ -161,6 +161,9 @@ fn a_write_that_waits_too_long_for_old_commands_is_said_to_be_late() {
     cluster.has(3, &["busy/7".into()]);
 }
 
+/// What was told of a read, and whether the state had it then.
+type Seen = Option<(Option<View>, bool)>;
+
 /// Replica 3 has the headers of what it missed, executes none of it in order, and gets a checkpoint of a part of it.
 struct Overtaken {
     cluster: Cluster,
@@ -201,9 +204,9 @@ impl Overtaken {
     }
 
     /// Asks for a read of what was written last. Gives what is told, and whether the state has it then.
-    fn read(&mut self) -> Arc<Mutex<Option<(Option<View>, bool)>>> {
+    fn read(&mut self) -> Arc<Mutex<Seen>> {
         let touches = vec![self.cluster.touches("later")];
-        let seen: Arc<Mutex<Option<(Option<View>, bool)>>> = Arc::default();
+        let seen: Arc<Mutex<Seen>> = Arc::default();
         let told = Arc::clone(&seen);
         let engine = Arc::clone(&self.cluster.node(3).engine);
         let tell = Arc::new(move |passes, result: Result<View, _>| {

@@ -3,7 +3,7 @@
 //! It has a thread of its own because a log under load takes a file a second, while a checkpoint or a compaction may
 //! keep the background thread for longer; writes to a file that is not ready wait for the file system as well.
 
-use crate::replica::{Shared, spawn};
+use crate::replica::{Phase, Shared, spawn};
 use skink_engine::error::Fault;
 use skink_engine::position::LogPosition;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How long it waits to be told of a new file; on a full disk, until it tries again.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two looks at whether the log is replayed.
+const REPLAY_STEP: Duration = Duration::from_millis(20);
 
 /// Tells it that the log has moved on, and waits for its end.
 pub(crate) struct LogPreparation {
@@ -49,6 +51,11 @@ impl LogPreparation {
 
 fn run(shared: &Shared) -> Result<(), Fault> {
     while !shared.must_stop.load(Ordering::Acquire) {
+        // What is free before the log is replayed is the room that the replay needs.
+        if shared.phase() == Phase::Replaying {
+            std::thread::park_timeout(REPLAY_STEP);
+            continue;
+        }
         let next = LogPosition::new(shared.next_log_file.load(Ordering::Acquire));
         let engine = &shared.engine;
         match engine.check_room_for_log_file().and_then(|()| engine.log_files().prepare(next)) {

@@ -58,6 +58,8 @@ pub const MAX_SEGMENTS: u16 = 4096;
 const ADDRESS_BUDGET: u64 = 16 << 40;
 /// What 32-bit offsets in units of 8 bytes reach.
 const MAX_SEGMENT_LEN: u64 = 32 << 30;
+/// With less room on the disk, a start removes what it puts aside before it goes on.
+const ROOM_TO_START: u64 = 256 << 20;
 
 /// What opening found.
 pub struct Opened {
@@ -100,6 +102,11 @@ impl Engine {
         let newest = checkpoints.last().map(|checkpoint| checkpoint.folder.path());
         let place = place(&environment, &directory, &format.shape, newest);
         tidy_segments(&place, &manifest, &directory.segments_aside())?;
+        let free = environment.disk.free_bytes(directory.root()).map_err(Fault::io("looking at", directory.root()))?;
+        if free < ROOM_TO_START {
+            // A replay needs the room that it takes, and can't wait until something removes it in the background.
+            directory.remove_put_aside(&environment)?;
+        }
         let log =
             crate::log::scan_with(&log_files, manifest.log_position, manifest.is_clean_stop, &log_files.outline())?;
         if log.torn > 0 {

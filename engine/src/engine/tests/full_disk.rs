@@ -81,3 +81,25 @@ fn a_refused_compaction_leaves_the_segment_as_it_was() {
     assert_eq!(engine.segment_cuts()[0].totals, before[0].totals);
     assert_eq!(get(&engine, "k49"), Some(vec![199; 10_199]));
 }
+
+#[test]
+fn a_start_without_much_room_removes_first_what_it_puts_aside() {
+    let (engine, disk) = open(4);
+    for number in 0..100 {
+        put(&engine, number + 1, &format!("k{number}"), vec![1; 10_000]);
+    }
+    let aside = engine.directory().segments_aside();
+    let is_there = |disk: &SimDisk| disk.list(&aside).is_ok_and(|names| !names.is_empty());
+    let environment = engine.environment().clone();
+    drop(engine);
+    let options = EngineOptions { segments: 4, ..EngineOptions::default() };
+    let reopen = || Engine::open(environment.clone(), Path::new("/data"), options).unwrap();
+    drop(reopen());
+    assert!(is_there(&disk), "it is removed in the background");
+    let (engine, _) = reopen();
+    put(&engine, 1000, "k", vec![1; 10_000]);
+    drop(engine);
+    fill(&disk, 2 << 20);
+    drop(reopen());
+    assert!(!is_there(&disk));
+}

@@ -96,6 +96,24 @@ impl Common {
     }
 }
 
+/// Skink's program, for those who start whole clusters of it.
+#[derive(Debug, Clone, Args)]
+pub struct Binary {
+    /// Skink's binary [default: the one beside this program].
+    #[arg(long)]
+    skink: Option<PathBuf>,
+}
+
+impl Binary {
+    /// Where it is; it need not be there.
+    pub fn path(&self) -> io::Result<PathBuf> {
+        match &self.skink {
+            Some(path) => Ok(path.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("skink")),
+        }
+    }
+}
+
 /// Which servers take part.
 #[derive(Debug, Clone, Args)]
 pub struct Servers {

@@ -44,7 +44,7 @@ use crate::error::Fault;
 use crate::key::{Generation, KeyHash, SegmentId};
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// What a segment holds, as its records say (S3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -119,6 +119,7 @@ pub(crate) struct Segment {
     digest: AtomicU64,
     /// Bytes of the present generation below never change: a cut names them (S1).
     frozen: AtomicU64,
+    is_installed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -134,6 +135,7 @@ impl Segment {
             expiring_records: AtomicU64::default(),
             digest: AtomicU64::default(),
             frozen: AtomicU64::new(cut.length),
+            is_installed: AtomicBool::default(),
             state: Mutex::new(State { phase: Phase::Waiting(cut), retired: Vec::new() }),
         };
         segment.publish(&cut);
@@ -178,7 +180,8 @@ impl Segment {
 
     /// Whether commands can be executed on it at once.
     pub fn is_installed(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Installed(_))
+        // Without the lock, which whoever installs it holds all the time.
+        self.is_installed.load(Ordering::Acquire)
     }
 
     /// Locks it, installing it first where it waits.
@@ -191,6 +194,7 @@ impl Segment {
         if let Phase::Waiting(cut) = &state.phase {
             let installed = install::install(place, self.id, cut)?;
             state.phase = Phase::Installed(Box::new(installed));
+            self.is_installed.store(true, Ordering::Release);
         }
         Ok(Guard { segment: self, state, is_changed: false })
     }
@@ -241,6 +245,7 @@ impl Held<'_> {
     /// dropped when no lock is held.
     pub fn wait_at(&mut self, cut: SegmentCut, keep_old: bool) -> Option<Box<Installed>> {
         let old = std::mem::replace(&mut self.state.phase, Phase::Waiting(cut));
+        self.segment.is_installed.store(false, Ordering::Release);
         self.segment.publish(&cut);
         // A checkpoint names all of it.
         self.segment.frozen.store(cut.length, Ordering::Release);

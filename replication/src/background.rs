@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How often it looks for work when nobody asks for any.
 const STEP: Duration = Duration::from_millis(50);
+/// Time after a start in which segments are installed for those alone who need them.
+const HEAD_START: Duration = Duration::from_millis(100);
 /// Keys that one look for expired ones visits.
 const SWEEP_LOOK: usize = 2000;
 /// Keys in one sweep.
@@ -125,6 +127,7 @@ impl Worker {
         self.count_start()?;
         let engine = Arc::clone(&self.shared.engine);
         if self.shared.options.cluster.is_some() {
+            self.let_others_go_first();
             // What nobody needs yet, so that nobody has to wait for it. Whoever needs what is damaged is told.
             engine.install_waiting();
         }
@@ -154,6 +157,13 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// The first answers need few segments, and the processor.
+    fn let_others_go_first(&self) {
+        let end = Instant::now() + HEAD_START;
+        let mut state = self.common.state.lock();
+        while !state.is_closed && state.jobs.is_empty() && !self.common.wake.wait_until(&mut state, end).timed_out() {}
     }
 
     /// Counts this start in the catalog, beside the way to the first answer: its two syncs take longer than all the rest.

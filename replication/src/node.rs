@@ -282,6 +282,7 @@ impl Node {
     /// Faults of the disk: stop.
     pub fn begin_cycle(&mut self) -> Result<(), Fault> {
         self.is_stirred = false;
+        self.look_at_segments();
         if let Some(read) = self.reads.close_group(self.now) {
             self.protocol.handle(Event::ReadArrived { read });
         }

@@ -7,7 +7,7 @@
 //! take part, as its program isn't there, is left out with a message.
 
 use clap::Parser;
-use skink_benches::cli::Common;
+use skink_benches::cli::{Binary, Common};
 use skink_benches::cluster::contender::{CONTENDERS, Contender};
 use skink_benches::cluster::steady::{self, Scenario, updates_label};
 use skink_benches::cluster::{Cluster, ClusterError, failover, memory, outage};
@@ -29,9 +29,8 @@ const CLIENTS_OF_PLOTS: &[usize] = &[1, 4, 16, 64, 256, 512];
 struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Skink's binary; by default the one beside this program.
-    #[arg(long)]
-    skink: Option<PathBuf>,
+    #[command(flatten)]
+    binary: Binary,
     /// Leave out etcd.
     #[arg(long)]
     no_etcd: bool,
@@ -157,10 +156,7 @@ fn start(arguments: &Arguments, workload: &Workload) -> Result<Vec<Cluster>, Box
             format!("no contender named {unknown}; there are {}", CONTENDERS.map(Contender::name).join(", ")).into()
         );
     }
-    let skink = match &arguments.skink {
-        Some(binary) => binary.clone(),
-        None => std::env::current_exe()?.with_file_name("skink"),
-    };
+    let skink = arguments.binary.path()?;
     let mut clusters = Vec::new();
     for contender in CONTENDERS.into_iter().filter(|contender| !arguments.leaves_out(*contender)) {
         if let Some(obstacle) = contender.obstacle(&skink) {

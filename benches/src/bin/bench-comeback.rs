@@ -2,13 +2,12 @@
 //! correct answer, in step, and what the others' clients notice. See [`comeback`].
 
 use clap::Parser;
-use skink_benches::cli::Common;
+use skink_benches::cli::{Binary, Common};
 use skink_benches::cluster::Cluster;
 use skink_benches::cluster::comeback::{self, Away};
 use skink_benches::cluster::contender::Contender;
 use skink_benches::report::{Report, interleave};
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Measures how followers come back.
@@ -16,9 +15,8 @@ use std::time::Duration;
 struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Skink's binary [default: the one beside this program].
-    #[arg(long)]
-    skink: Option<PathBuf>,
+    #[command(flatten)]
+    binary: Binary,
     /// Leave out etcd.
     #[arg(long)]
     no_etcd: bool,
@@ -37,10 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let common = &arguments.common;
     let workload = common.workload();
-    let skink = match &arguments.skink {
-        Some(skink) => skink.clone(),
-        None => std::env::current_exe()?.with_file_name("skink"),
-    };
+    let skink = arguments.binary.path()?;
     let mut contenders = vec![Contender::Skink];
     contenders.extend((!arguments.no_redis).then_some(Contender::RedisWait));
     contenders.extend((!arguments.no_etcd).then_some(Contender::Etcd));

@@ -2,14 +2,13 @@
 //! table I (how long one takes, and the shortest log, for states of several sizes). See [`intervals`].
 
 use clap::Parser;
-use skink_benches::cli::Common;
+use skink_benches::cli::{Binary, Common};
 use skink_benches::cluster::Cluster;
 use skink_benches::cluster::contender::Contender;
 use skink_benches::cluster::intervals::{self, Beside};
 use skink_benches::plot::{Chart, Curve, Scale};
 use skink_benches::report::{Measurement, Report, interleave};
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Measures checkpoints of replicas under load.
@@ -17,9 +16,8 @@ use std::time::Duration;
 struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Skink's binary [default: the one beside this program].
-    #[arg(long)]
-    skink: Option<PathBuf>,
+    #[command(flatten)]
+    binary: Binary,
     /// Sizes of the state for table I, in MB, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "128,256,512,1024")]
     sizes: Vec<u64>,
@@ -34,10 +32,7 @@ struct Arguments {
 impl Arguments {
     /// A new cluster that takes no checkpoint by itself.
     fn cluster(&self, name: &str) -> Result<Cluster, Box<dyn Error>> {
-        let skink = match &self.skink {
-            Some(skink) => skink.clone(),
-            None => std::env::current_exe()?.with_file_name("skink"),
-        };
+        let skink = self.binary.path()?;
         let more = ["--checkpoint-log-mb".to_owned(), "1000000".to_owned()];
         Ok(Cluster::start_with(Contender::Skink, &skink, self.common.temporary_folder(name)?, &more)?)
     }

@@ -7,14 +7,15 @@
 //! replica's own clients touches a key that the load touches; `uniform` is always, as all draw from the same keys.
 
 use clap::Parser;
-use skink_benches::cli::Common;
+use skink_benches::cli::{Binary, Common};
 use skink_benches::cluster::Cluster;
 use skink_benches::cluster::contender::Contender;
 use skink_benches::cluster::recovery::{self, Absence, Recovery};
 use skink_benches::plot::{Chart, Curve, Scale};
 use skink_benches::report::{Report, interleave};
+use skink_benches::workload::Pick;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Measures how replicas come back.
@@ -22,9 +23,8 @@ use std::time::Duration;
 struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Skink's binary [default: the one beside this program].
-    #[arg(long)]
-    skink: Option<PathBuf>,
+    #[command(flatten)]
+    binary: Binary,
     /// Ways of recovery, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "classic,speedy,on-demand,handoff")]
     modes: Vec<String>,
@@ -78,10 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let common = &arguments.common;
     let workload = common.workload();
     let missing = arguments.missing.unwrap_or(if common.quick { 2_000 } else { 1_000_000 });
-    let skink = match &arguments.skink {
-        Some(skink) => skink.clone(),
-        None => std::env::current_exe()?.with_file_name("skink"),
-    };
+    let skink = arguments.binary.path()?;
     let dependencies = if common.quick { &arguments.dependencies[..1] } else { &arguments.dependencies[..] };
     let case = |dependency: &String, mode: &String| Case { mode: mode.clone(), dependency: dependency.clone() };
     let cases: Vec<Case> =
@@ -106,6 +103,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             connections: arguments.connections,
             share: arguments.share,
             dependency: case.probability()?,
+            keys_of_own: 1,
+            pick: Pick::Uniform,
             stretch: common.stretch(),
         };
         let recovery = match recovery::measure(&mut cluster, absence, &workload, (round as u64 + 1) << 40) {

@@ -17,10 +17,10 @@ pub use clients::Own;
 pub use progress::Step;
 
 use super::{Cluster, ClusterError, resilient};
-use crate::load::Load;
+use crate::load::{Keys, Load};
 use crate::report::Measurement;
 use crate::resp::{Client, Reply};
-use crate::workload::Workload;
+use crate::workload::{Pick, Workload};
 use clients::{Answers, OwnClients};
 use std::io;
 use std::net::SocketAddr;
@@ -48,6 +48,10 @@ pub struct Absence {
     pub share: f64,
     /// Probability that a command of the replica's own clients touches a key that the load touches.
     pub dependency: f64,
+    /// Keys that a write of the replica's own clients touches; with more than one it is a transaction.
+    pub keys_of_own: usize,
+    /// How the load picks its keys.
+    pub pick: Pick,
     /// How long things are measured that go on.
     pub stretch: Duration,
 }
@@ -75,13 +79,15 @@ pub fn measure(
     let others = cluster.addresses_without(follower);
     let load = |cluster: &Cluster| {
         let load = cluster.updates().over(others.clone()).connections(absence.connections).pipeline(PIPELINE);
+        let load = Load { keys: Keys::Random(absence.pick), ..load };
         resilient(load.first_version(first_version))
     };
     let peak = cluster.run(&load(cluster).duration(absence.stretch), workload)?.throughput();
     ask(others[0], &[b"CHECKPOINT"])?;
     let load = load(cluster).first_version(first_version + (1 << 38)).duration(3 * LIMIT);
     let load = if absence.share < 1.0 { load.rate(peak * absence.share) } else { Load { rate: Some(1e9), ..load } };
-    let clients = OwnClients { address: own, dependency: absence.dependency, first_version, workload };
+    let keys = absence.keys_of_own;
+    let clients = OwnClients { address: own, dependency: absence.dependency, keys, first_version, workload };
     let (outcome, seen) = cluster.under_load(&load, workload, |cluster, control| {
         // What the checkpoint leaves to do is not what is normal.
         thread::sleep(absence.stretch);

@@ -51,6 +51,8 @@ pub(super) struct Execution {
     is_full: bool,
     /// A client got an answer.
     pub(super) has_answered: bool,
+    /// All segments are installed, or it does not matter any more.
+    pub(super) are_installed: bool,
     /// The state up to here is being handed over: nothing is executed in order meanwhile.
     floor: Option<Instance>,
     pub(super) plan: Plan,
@@ -68,6 +70,7 @@ impl Execution {
             current: None,
             is_full: false,
             has_answered: false,
+            are_installed: false,
             floor: None,
             plan: Plan::default(),
             early: Early::default(),
@@ -178,7 +181,7 @@ impl Node {
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
         let (mut commands, mut bytes) = (0, 0);
-        for _ in 0..self.options.burst {
+        for _ in 0..self.burst() {
             if commands >= MAX_BURST_COMMANDS || bytes >= MAX_BURST_BYTES {
                 break;
             }
@@ -455,7 +458,7 @@ impl Node {
 
     /// Whether so much is to be executed that it is worth to execute ahead what somebody waits for.
     pub(super) fn is_behind(&self) -> bool {
-        let is_far = self.execution.delivered.len() >= self.options.early_lag || self.execution.floor.is_some();
+        let is_far = self.execution.delivered.len() > self.early_lag() || self.execution.floor.is_some();
         self.options.recovery.executes_ahead() && is_far
     }
 

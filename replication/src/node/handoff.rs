@@ -179,7 +179,7 @@ impl Handoffs {
     }
 
     /// The same, and the order knows no session yet.
-    fn is_asking_first(&self) -> bool {
+    pub(super) fn is_asking_first(&self) -> bool {
         matches!(self.receiving, Receiving::Asking { why: Why::Start, .. })
     }
 
@@ -196,6 +196,11 @@ impl Handoffs {
     /// Whether it is time to make durable what was handed over, if the last cut doesn't have it; once.
     pub(super) fn is_cut_due(&mut self, now: u64, last: Instance) -> bool {
         self.cut_due.take_if(|due| now >= *due).is_some() && last < self.report.map_or(Instance::ZERO, |it| it.instance)
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_sessions(&self) -> usize {
+        self.held.len()
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -17,6 +17,9 @@ use skink_engine::position::{Instance, LogPosition};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Ticks after a start from which on it does not matter any more which segments are installed.
+const INSTALL_TICKS: u64 = 100;
+
 /// A batch that the crew has.
 struct InFlight {
     instance: Instance,
@@ -54,6 +57,25 @@ impl Node {
         self.execution.parallel.crew.as_ref().map_or(0, |crew| crew.parallel())
     }
 
+    /// Looks whether a batch is as quick as it will be: each of the first ones installs many segments, and takes as long as a
+    /// whole turn does later.
+    pub(super) fn look_at_segments(&mut self) {
+        let are_installed = || self.engine.installed_count() == self.engine.segment_count();
+        if !self.execution.are_installed {
+            self.execution.are_installed = self.now >= INSTALL_TICKS || are_installed();
+        }
+    }
+
+    /// Batches that one turn executes at most.
+    pub(super) fn burst(&self) -> usize {
+        if self.execution.are_installed { self.options.burst } else { 1 }
+    }
+
+    /// Delivered batches from which on it is worth to execute ahead what somebody waits for.
+    pub(super) fn early_lag(&self) -> usize {
+        if self.execution.are_installed { self.options.early_lag } else { self.options.early_lag / 32 }
+    }
+
     /// Hands the next batches to the crew and waits for it, as far as one turn goes; how many commands and bytes that were.
     /// Nothing if there is no crew, or the next is nothing for it.
     pub(super) fn execute_by_crew(&mut self, reader: &mut BodyReader<'_>) -> Result<(u64, usize), Fault> {
@@ -67,8 +89,8 @@ impl Node {
         let mut bytes = 0;
         if crew.in_flight() == 0 {
             let mut ahead = self.execution.progress.clone();
-            let mut commands = 0;
-            while self.execution.parallel.in_flight.len() < self.options.burst
+            let (mut commands, burst) = (0, self.burst());
+            while self.execution.parallel.in_flight.len() < burst
                 && commands < MAX_BURST_COMMANDS
                 && bytes < MAX_BURST_BYTES
             {

@@ -1,4 +1,4 @@
-//! The replica's own clients: reads and writes of single keys in turns, each as soon as the one before is answered and a
+//! The replica's own clients: reads of a key and writes of one, or of several at once, in turns, each as soon as the one before is answered and a
 //! short pause is over.
 
 use super::progress::{self, Step};
@@ -42,6 +42,8 @@ pub(super) struct Answers {
 pub(super) struct OwnClients<'a> {
     pub address: SocketAddr,
     pub dependency: f64,
+    /// Of a write.
+    pub keys: usize,
     pub first_version: u64,
     pub workload: &'a Workload,
 }
@@ -88,46 +90,59 @@ impl OwnClients<'_> {
     }
 
     fn run_one(&self, client: u64, begin: Instant, must_stop: &AtomicBool) -> Result<Vec<Own>, ClusterError> {
-        let workload = self.workload;
         let mut connection = Client::connect(self.address, LIMIT)?;
-        let mut random = Random::new(workload.seed() ^ self.first_version ^ client);
-        let (mut answers, mut value) = (Vec::new(), Vec::new());
+        let mut random = Random::new(self.workload.seed() ^ self.first_version ^ client);
+        let mut answers = Vec::new();
         for number in 0_u64.. {
             if must_stop.load(Ordering::Relaxed) {
                 break;
             }
-            // Keys beyond those of the workload are touched by nobody else.
             let is_dependent = random.unit() < self.dependency;
-            let key_number = random.below(workload.keys()) + if is_dependent { 0 } else { workload.keys() };
-            let key = workload.key(key_number);
+            // Keys beyond those of the workload are touched by nobody else.
+            let beyond = if is_dependent { 0 } else { self.workload.keys() };
+            let mut pick = || random.below(self.workload.keys()) + beyond;
             let sent = Instant::now();
             if number % 2 == 0 {
-                let wrong = match connection.request(&[b"GET", &key])? {
-                    Reply::Bulk(found) if workload.check_value(key_number, found).is_some() => None,
-                    Reply::Null if !is_dependent => None,
-                    Reply::Error(text) if is_late(text) => None,
-                    Reply::Error(text) => Some(String::from_utf8_lossy(text).into_owned()),
-                    Reply::Null => Some("nothing".to_owned()),
-                    _ => Some("what no write wrote".to_owned()),
-                };
-                if let Some(wrong) = wrong {
-                    return Err(
-                        io::Error::other(format!("a read of key {key_number} was answered with {wrong}")).into()
-                    );
-                }
+                self.read(&mut connection, pick(), is_dependent)?;
             } else {
-                value.clear();
-                let version = self.first_version + (1 << 39) + (client << 32) + number;
-                workload.append_value(key_number, version, &mut value);
-                if let Reply::Error(error) = connection.request(&[b"SET", &key, &value])?
-                    && !is_late(error)
-                {
-                    return Err(io::Error::other(String::from_utf8_lossy(error).into_owned()).into());
-                }
+                let keys: Vec<u64> = std::iter::repeat_with(pick).take(self.keys).collect();
+                self.write(&mut connection, &keys, self.first_version + (1 << 39) + (client << 32) + number)?;
             }
             answers.push(Own { at: begin.elapsed(), latency: sent.elapsed() });
             thread::sleep(PAUSE);
         }
         Ok(answers)
+    }
+
+    /// Reads a key, and sees that it has what some write wrote.
+    fn read(&self, connection: &mut Client, number: u64, must_be_there: bool) -> Result<(), ClusterError> {
+        let wrong = match connection.request(&[b"GET", &self.workload.key(number)])? {
+            Reply::Bulk(found) if self.workload.check_value(number, found).is_some() => return Ok(()),
+            Reply::Null if !must_be_there => return Ok(()),
+            Reply::Error(text) if is_late(text) => return Ok(()),
+            Reply::Error(text) => String::from_utf8_lossy(text).into_owned(),
+            Reply::Null => "nothing".to_owned(),
+            _ => "what no write wrote".to_owned(),
+        };
+        Err(io::Error::other(format!("a read of key {number} was answered with {wrong}")).into())
+    }
+
+    /// Writes keys, all or none.
+    fn write(&self, connection: &mut Client, numbers: &[u64], version: u64) -> Result<(), ClusterError> {
+        let value = |number: &u64| {
+            let mut value = Vec::new();
+            self.workload.append_value(*number, version, &mut value);
+            value
+        };
+        let pairs: Vec<_> = numbers.iter().map(|number| (self.workload.key(*number), value(number))).collect();
+        let name = if let [_] = numbers { &b"SET"[..] } else { b"MSET" };
+        let mut request = vec![name];
+        request.extend(pairs.iter().flat_map(|(key, value)| [&key[..], value]));
+        match connection.request(&request)? {
+            Reply::Error(error) if !is_late(error) => {
+                Err(io::Error::other(String::from_utf8_lossy(error).into_owned()).into())
+            }
+            _ => Ok(()),
+        }
     }
 }

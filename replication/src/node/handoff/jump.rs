@@ -58,7 +58,8 @@ impl Jump {
         Ok(Some(jump).filter(|jump| jump.instance > checkpoint))
     }
 
-    fn store(&self, catalog: &Catalog) -> Result<(), Fault> {
+    /// Says durably that this jump is made.
+    pub(in crate::node) fn store(&self, catalog: &Catalog) -> Result<(), Fault> {
         match postcard::to_extend(self, vec![VERSION]) {
             Ok(bytes) => catalog.put(FACT, &bytes),
             Err(error) => unreachable!("plain data can be encoded: {error}"),
@@ -88,6 +89,13 @@ struct Held {
 /// Sessions that are held back while a donor is asked for.
 #[derive(Default)]
 pub(super) struct HeldSessions(BTreeMap<ReplicaId, Held>);
+
+impl HeldSessions {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
 
 impl Node {
     /// A session is open: the order is shown it, at once or when a donor has answered.

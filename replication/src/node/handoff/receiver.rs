@@ -29,10 +29,7 @@ impl Node {
                 lengths && version.revision.instance() <= floor && is_right(self.engine.hash(version.key))
             };
             let Some(version) = version.filter(is_sound) else {
-                tracing::error!(%from, "a replica hands over what nobody asked for: another one is asked");
-                if let Some(open) = self.handoffs.open() {
-                    open.donor = None;
-                }
+                self.distrust(from);
                 return Ok(None);
             };
             match self.engine.adopt(&version) {
@@ -53,6 +50,14 @@ impl Node {
         Ok(Some(came))
     }
 
+    /// What a donor says can't be.
+    fn distrust(&mut self, donor: ReplicaId) {
+        tracing::error!(%donor, "a replica hands over what nobody asked for: another one is asked");
+        if let Some(open) = self.handoffs.open() {
+            open.donor = None;
+        }
+    }
+
     /// Keys that somebody waits for.
     pub(super) fn take_keys(
         &mut self,
@@ -65,6 +70,11 @@ impl Node {
         let Some(open) = self.handoffs.of(from, instance) else { return Ok(()) };
         open.heard = now;
         let hashes: HashSet<KeyHash> = hashes.iter().map(|hash| KeyHash::from_raw(*hash)).collect();
+        // One that was asked for twice is here when the second answer comes.
+        if hashes.iter().any(|hash| !open.asked.contains_key(hash) && !open.has(*hash)) {
+            self.distrust(from);
+            return Ok(());
+        }
         if self.adopt(from, versions, |hash| hashes.contains(&hash))?.is_none() {
             return Ok(());
         }

@@ -1,11 +1,12 @@
 //! The cluster: nodes, the sessions between them, and who is cut off or off.
 
 use crate::batch::{BatchOutcome, LocalBatch, LocalCommand};
-use crate::node::{HandoffOptions, Membership, Node, NodeOptions, Output, Passes, Question, Touches, View};
+use crate::node::{HandoffOptions, Jump, Membership, Node, NodeOptions, Output, Passes, Question, Touches, View};
 use crate::paxos::{self, Configuration, Leadership, MembershipChange, ReplicaId, SessionNumber};
 use crate::recovery::RecoveryMode;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use skink_engine::catalog::Catalog;
 use skink_engine::command::{Command, Put, PutMode};
 use skink_engine::engine::{Engine, EngineOptions, Identity};
 use skink_engine::env::Environment;
@@ -122,6 +123,12 @@ impl Cluster {
         let machine = self.machines.get_mut(&id(number)).unwrap();
         let (engine, opened) = Engine::open(machine.environment.clone(), Path::new("/data"), ENGINE).unwrap();
         machine.node = Some(Node::start(Arc::new(engine), opened, &machine.membership, options).unwrap());
+    }
+
+    /// The disk of a replica that is off says that it was about to jump.
+    pub(super) fn put_jump(&mut self, number: u8, jump: &Jump) {
+        let environment = &self.machines[&id(number)].environment;
+        jump.store(&Catalog::open(environment, Path::new("/data/catalog")).unwrap()).unwrap();
     }
 
     fn stop(&mut self, number: u8) {

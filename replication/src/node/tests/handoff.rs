@@ -14,6 +14,8 @@ fn missed(keys: &[String]) -> Cluster {
     cluster.kill(3);
     write(&mut cluster, keys);
     cluster.check_equal(&[1, 2]);
+    // So long that both have said how they stand.
+    cluster.run(30);
     cluster.heal();
     cluster
 }
@@ -237,4 +239,68 @@ fn a_replica_keeps_its_log_where_the_third_one_has_not_got_so_far() {
     cluster.cut_off(2);
     cluster.run(2);
     assert!(!may_jump(&mut cluster, end), "nobody knows what the other one has");
+}
+
+#[test]
+fn a_donor_gives_no_more_in_a_tick_than_it_may() {
+    const PER_TICK: u64 = 2 << 10;
+    let mut cluster = missed(&busy(900));
+    for number in [1, 2] {
+        cluster.node(number).options.handoff.per_tick = PER_TICK as usize;
+    }
+    let bytes = |cluster: &mut Cluster| cluster.node(3).handoff().map_or(0, |it| it.bytes);
+    let part = cluster.node(1).options.handoff.part as u64;
+    let (mut ticks, mut given) = (0, 0);
+    while !cluster.node(3).handoff().is_some_and(|it| it.is_done) {
+        cluster.tick();
+        given = bytes(&mut cluster);
+        ticks += u64::from(given > 0);
+        // Of a part the last version may go beyond.
+        assert!(given <= (ticks + 1) * PER_TICK + 2 * part, "{given} bytes in {ticks} ticks");
+    }
+    assert!(given > 5 * PER_TICK, "{given} bytes say nothing");
+}
+
+#[test]
+fn while_a_donor_is_asked_for_the_order_is_shown_no_session_and_then_all_of_them() {
+    let mut cluster = missed(&busy(900));
+    // Nobody can give at once: each has more to execute than is allowed, and says so late.
+    for number in [1, 2] {
+        cluster.node(number).options.early_lag = 0;
+    }
+    cluster.run(5);
+    assert!(cluster.node(3).handoffs.is_asking_first());
+    assert_eq!(cluster.node(3).handoffs.held_sessions(), 2);
+    let known = cluster.node(3).executed();
+    assert!(headers(&mut cluster, 3) < 100, "the order has been shown something");
+    // One of them goes meanwhile: it is not shown when it is too late.
+    cluster.kill(2);
+    cluster.until("it goes on without", |cluster| !cluster.node(3).handoffs.is_asking());
+    assert_eq!(cluster.node(3).handoffs.held_sessions(), 0);
+    cluster.until("it executes", |cluster| cluster.node(3).executed() > known);
+    assert!(cluster.node(3).handoff().is_none(), "nobody could give");
+    cluster.heal();
+    cluster.check_equal(&[1, 2, 3]);
+}
+
+/// A power cut between the two things that a jump makes durable.
+#[test]
+fn a_jump_whose_frame_is_not_in_the_log_is_made_all_the_same() {
+    let mut cluster = missed(&[]);
+    cluster.kill(3);
+    write(&mut cluster, &busy(500));
+    cluster.check_equal(&[1, 2]);
+    cluster.run(30);
+    let end = cluster.node(1).executed();
+    let jump = cluster.node(1).jump_for(id(3), end).expect("both have all of it");
+    cluster.put_jump(3, &jump);
+    write(&mut cluster, &busy(20));
+    cluster.heal();
+    assert!(cluster.node(3).handoffs.is_open(), "it goes on with what it was in the middle of");
+    let told = cluster.touches("busy/300");
+    let told = cluster.ask(3, vec![told]);
+    cluster.until("a read is answered", |_| told.lock().iter().any(|(passes, _)| *passes == Passes::Some(vec![0])));
+    cluster.check_equal(&[1, 2, 3]);
+    assert!(report(&mut cluster, 3).is_done && report(&mut cluster, 3).instance >= end);
+    cluster.has(3, &busy(500));
 }

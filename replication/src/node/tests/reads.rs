@@ -251,3 +251,43 @@ fn a_read_of_what_was_executed_ahead_is_answered_before_an_older_checkpoint_take
     overtaken.cluster.node(3).options.burst = 8;
     overtaken.cluster.check_equal(&[1, 2, 3]);
 }
+
+/// The first commands install segments, each of which takes as long as many commands: the others must get in touch meanwhile.
+#[test]
+fn until_all_segments_are_installed_a_turn_executes_one_batch() {
+    let mut cluster = Cluster::new(3);
+    for number in [1, 2, 3] {
+        cluster.node(number).options.checkpoint_log_bytes = 8 << 20;
+    }
+    let keys: Vec<String> = (0..60).map(|_| "one".to_owned()).collect();
+    let answers: Vec<_> = keys.iter().map(|key| cluster.write(1, key)).collect();
+    cluster.until("all are answered", |_| answers.iter().all(|answer| answer.lock().is_some()));
+    // Its log says that one is decided when it has the next.
+    for _ in 0..2 {
+        cluster.put(1, "one");
+        let end = cluster.node(1).executed();
+        cluster.until("it has all of them", |cluster| cluster.node(3).executed() >= end);
+    }
+    cluster.kill(3);
+    cluster.start(3);
+    let node = cluster.node(3);
+    // Too little for anything else than to execute it in order.
+    node.options.early_lag = 32 * 1000;
+    assert_eq!(node.engine.installed_count(), 0);
+    let mut turns = 0;
+    while node.executed() < Instance::new(20).unwrap() {
+        let before = node.executed();
+        node.begin_cycle().unwrap();
+        node.write().unwrap();
+        node.end_cycle().unwrap();
+        assert!(node.executed().get() <= before.get() + 1, "turn {turns}");
+        turns += 1;
+        assert!(turns < 200, "it must know what is decided");
+    }
+    assert_eq!(node.engine.installed_count(), 1);
+    node.engine.install_waiting();
+    let before = node.executed();
+    node.begin_cycle().unwrap();
+    node.end_cycle().unwrap();
+    assert!(node.executed().get() > before.get() + 1, "from now on a turn is as long as always");
+}

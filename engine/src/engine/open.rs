@@ -107,8 +107,10 @@ impl Engine {
             // A replay needs the room that it takes, and can't wait until something removes it in the background.
             directory.remove_put_aside(&environment)?;
         }
-        let log =
-            crate::log::scan_with(&log_files, manifest.log_position, manifest.is_clean_stop, &log_files.outline())?;
+        let log = {
+            let from = manifest.log_position;
+            crate::log::scan_with(&log_files, from, manifest.is_clean_stop, &log_files.outline_from(from))?
+        };
         if log.torn > 0 {
             tracing::warn!(
                 position = log.end.get(),

@@ -112,8 +112,13 @@ impl LogFiles {
 
     /// What is noted of the log.
     pub fn outline(&self) -> Outline {
+        self.outline_from(LogPosition::new(0))
+    }
+
+    /// What is noted of the log behind a position.
+    pub fn outline_from(&self, from: LogPosition) -> Outline {
         let Some(folder) = &self.outline else { return Outline::default() };
-        let outline = Outline::read(self.environment.disk.as_ref(), folder);
+        let outline = Outline::read(self.environment.disk.as_ref(), folder, from);
         let _ =
             self.next_outline.compare_exchange(UNKNOWN, outline.next_process(), Ordering::Relaxed, Ordering::Relaxed);
         outline

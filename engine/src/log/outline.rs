@@ -20,6 +20,7 @@
 use super::frame::{FrameHead, FrameKind, HEAD_LEN};
 use crate::env::{Disk, DiskFile, Open};
 use crate::position::LogPosition;
+use bytes::{Buf, Bytes};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ const FILE_HEAD_LEN: usize = 24;
 const RECORD_HEAD_LEN: usize = 24;
 /// Longest file that is read, in bytes: one that is longer is no outline of a log file.
 const MAX_LEN: u64 = 1 << 30;
+/// Bytes that are read at a time of what is stepped over; few in tests, so that some are needed.
+const WINDOW: u64 = if cfg!(test) { 200 } else { 64 << 10 };
 
 /// A write as it was noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(super) struct NotedWrite {
     /// Where the next one starts, if that is in the same file.
     pub(super) end: LogPosition,
     /// Its frames but for payloads, with their bodies.
-    pub(super) frames: Vec<(FrameHead, Vec<u8>)>,
+    pub(super) frames: Vec<(FrameHead, Bytes)>,
     /// Which process noted it, as they follow each other.
     process: u64,
     is_last: bool,
@@ -49,6 +52,8 @@ pub(super) struct NotedWrite {
 #[derive(Debug, Default)]
 pub struct Outline {
     writes: BTreeMap<LogPosition, NotedWrite>,
+    /// The process of which something was noted last.
+    newest: Option<u64>,
     /// The last write that was begun, if that is known: nothing was lost since.
     last: Option<(LogPosition, LogPosition)>,
     /// Number for the next process.
@@ -56,8 +61,8 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// Reads what is there. What can't be used is left out.
-    pub(crate) fn read(disk: &dyn Disk, folder: &Path) -> Outline {
+    /// Reads what is there of the writes that end behind a position. What can't be used is left out.
+    pub(crate) fn read(disk: &dyn Disk, folder: &Path, from: LogPosition) -> Outline {
         let mut outline = Outline::default();
         let mut names: Vec<(u64, u64, String)> = disk
             .list(folder)
@@ -68,32 +73,45 @@ impl Outline {
         names.sort_unstable();
         for (process, _, name) in names {
             outline.next_process = process + 1;
-            let Some(bytes) = read_file(disk, &folder.join(name)) else { continue };
-            outline.take_file(&bytes, process, disk.boot());
+            if let Some(noted) = NotedFile::read(disk, &folder.join(name), from) {
+                outline.take_file(noted, process, disk.boot(), from);
+            }
         }
         outline
     }
 
-    fn take_file(&mut self, bytes: &[u8], process: u64, boot: Option<u64>) {
-        let Some(written_in) = decode_head(bytes) else { return };
-        let mut rest = &bytes[FILE_HEAD_LEN..];
-        while let Some((start, end, frames, after)) = decode_record(rest) {
-            // A process goes on where it found the end: what one before it had noted from there on never was.
-            if self.writes.last_key_value().is_none_or(|(_, last)| last.process != process) {
-                drop(self.writes.split_off(&start));
+    fn take_file(&mut self, noted: NotedFile, process: u64, boot: Option<u64>, from: LogPosition) {
+        let NotedFile { written_in, stepped_over, records: mut rest } = noted;
+        if let Some(start) = stepped_over {
+            self.go_on(process, start);
+        }
+        while let Some(record) = Record::of(&rest) {
+            let Record { start, end, .. } = record;
+            let Some(frames) = record.frames() else { break };
+            self.go_on(process, start);
+            if end > from {
+                self.writes.insert(start, NotedWrite { end, frames, process, is_last: true });
             }
-            if let Some((_, before)) = self.writes.iter_mut().next_back()
-                && before.process == process
-            {
-                before.is_last = false;
-            }
-            self.writes.insert(start, NotedWrite { end, frames, process, is_last: true });
             self.last = (boot.is_some() && boot == Some(written_in)).then_some((start, end));
-            rest = after;
+            rest.advance(record.bytes.len());
         }
         if !rest.is_empty() {
             // Something else was begun there.
             self.last = None;
+        }
+    }
+
+    /// A process notes another write.
+    fn go_on(&mut self, process: u64, start: LogPosition) {
+        // It goes on where it found the end: what one before it had noted from there on never was.
+        if self.newest != Some(process) {
+            self.newest = Some(process);
+            drop(self.writes.split_off(&start));
+        }
+        if let Some((_, before)) = self.writes.iter_mut().next_back()
+            && before.process == process
+        {
+            before.is_last = false;
         }
     }
 
@@ -120,12 +138,45 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((u64::from_str_radix(first, 16).ok()?, process.parse().ok()?))
 }
 
-fn read_file(disk: &dyn Disk, path: &Path) -> Option<Vec<u8>> {
-    let file = disk.open(path, Open::Read).ok()?;
-    let len = file.len().ok().filter(|len| *len <= MAX_LEN)?;
-    let mut bytes = vec![0; usize::try_from(len).ok()?];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    Some(bytes)
+/// What is of use of a file.
+struct NotedFile {
+    /// The boot.
+    written_in: u64,
+    /// Where the first write starts, if it is not among the records.
+    stepped_over: Option<LogPosition>,
+    records: Bytes,
+}
+
+impl NotedFile {
+    /// Reads it. Most of a long log is of no use any more: writes that end at `from` or before are stepped over unseen,
+    /// but for the last one, which says how the log ends.
+    fn read(disk: &dyn Disk, path: &Path, from: LogPosition) -> Option<NotedFile> {
+        let file = disk.open(path, Open::Read).ok()?;
+        let len = file.len().ok().filter(|len| *len <= MAX_LEN)?;
+        let mut window = vec![0; usize::try_from(len.min(WINDOW)).ok()?];
+        file.read_exact_at(&mut window, 0).ok()?;
+        let written_in = decode_head(&window)?;
+        // Where the window begins, and where the next record does.
+        let (mut first, mut at) = (0, FILE_HEAD_LEN as u64);
+        let mut stepped_over = None;
+        while at + RECORD_HEAD_LEN as u64 <= len {
+            if at + RECORD_HEAD_LEN as u64 > first + window.len() as u64 {
+                first = at;
+                window.truncate(usize::try_from(len - at).ok()?);
+                file.read_exact_at(&mut window, at).ok()?;
+            }
+            let head = window.get((at - first) as usize..)?.first_chunk()?;
+            let (start, end, whole) = decode_record_head(head)?;
+            if start >= end || end > from || at + whole as u64 >= len {
+                break;
+            }
+            stepped_over = stepped_over.or(Some(start));
+            at += whole as u64;
+        }
+        let mut records = vec![0; usize::try_from(len - at).ok()?];
+        file.read_exact_at(&mut records, at).ok()?;
+        Some(NotedFile { written_in, stepped_over, records: records.into() })
+    }
 }
 
 fn encode_head(boot: u64) -> [u8; FILE_HEAD_LEN] {
@@ -166,31 +217,51 @@ fn encode_record(start: LogPosition, end: LogPosition, write: &[u8], record: &mu
     record[..4].copy_from_slice(&crc.to_le_bytes());
 }
 
-type Record<'b> = (LogPosition, LogPosition, Vec<(FrameHead, Vec<u8>)>, &'b [u8]);
+/// Start and end of a write, and the bytes of its record.
+fn decode_record_head(head: &[u8; RECORD_HEAD_LEN]) -> Option<(LogPosition, LogPosition, usize)> {
+    let position = |at: usize| Some(LogPosition::new(u64::from_le_bytes(*head[at..].first_chunk()?)));
+    let len = u32::from_le_bytes(*head[4..].first_chunk()?);
+    Some((position(8)?, position(16)?, RECORD_HEAD_LEN.checked_add(len as usize)?))
+}
 
-fn decode_record(bytes: &[u8]) -> Option<Record<'_>> {
-    let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let u64_at = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    let end = RECORD_HEAD_LEN.checked_add(u32_at(4)? as usize)?;
-    let (record, after) = bytes.split_at_checked(end)?;
-    if crc32fast::hash(&record[4..]) != u32_at(0)? {
-        return None;
+/// A record, of which only the lengths were looked at.
+struct Record {
+    /// Where the write starts and ends.
+    start: LogPosition,
+    end: LogPosition,
+    /// All of it.
+    bytes: Bytes,
+}
+
+impl Record {
+    /// The one at the start of something.
+    fn of(bytes: &Bytes) -> Option<Record> {
+        let (start, end, whole) = decode_record_head(bytes.first_chunk()?)?;
+        (start < end && whole <= bytes.len()).then(|| Record { start, end, bytes: bytes.slice(..whole) })
     }
-    let (start, end) = (LogPosition::new(u64_at(8)?), LogPosition::new(u64_at(16)?));
-    let mut frames = Vec::new();
-    let mut rest = &record[RECORD_HEAD_LEN..];
-    while !rest.is_empty() {
-        let head = FrameHead::decode(rest.first_chunk::<HEAD_LEN>()?)?;
-        let (frame, others) = rest.split_at_checked(usize::try_from(head.len()).ok()?)?;
-        let body = frame.get(HEAD_LEN..HEAD_LEN + head.body_len as usize)?;
-        let is_right = head.write_start == start && head.position < end && crc32fast::hash(body) == head.body_crc;
-        if !is_right {
+
+    /// The frames in it, if it is what was written.
+    fn frames(&self) -> Option<Vec<(FrameHead, Bytes)>> {
+        // It is of the bodies, too.
+        let crc = u32::from_le_bytes(*self.bytes.first_chunk()?);
+        if crc32fast::hash(&self.bytes[4..]) != crc {
             return None;
         }
-        frames.push((head, body.to_vec()));
-        rest = others;
+        let mut frames = Vec::new();
+        let mut at = RECORD_HEAD_LEN;
+        while at < self.bytes.len() {
+            let head = FrameHead::decode(self.bytes[at..].first_chunk::<HEAD_LEN>()?)?;
+            let body = at + HEAD_LEN..(at + HEAD_LEN).checked_add(head.body_len as usize)?;
+            let next = usize::try_from(head.len()).ok().and_then(|len| at.checked_add(len))?;
+            let is_right = head.write_start == self.start && head.position < self.end;
+            if !is_right || next > self.bytes.len() || body.end > next {
+                return None;
+            }
+            frames.push((head, self.bytes.slice(body)));
+            at = next;
+        }
+        Some(frames)
     }
-    (start < end).then_some((start, end, frames, after))
 }
 
 /// Notes the writes of one process. Where it can't, there is no outline from then on: nothing depends on it.

@@ -10,6 +10,7 @@ use super::outline::Outline;
 use crate::env::{BLOCK, DiskFile, Open};
 use crate::error::Fault;
 use crate::position::LogPosition;
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub struct Frame {
     /// Bytes of its body.
     pub body_len: u32,
     /// The body, of [`FrameKind::Ordering`] frames alone; its checksum was checked.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// What a scan found.
@@ -269,9 +270,9 @@ pub fn scan_with(files: &LogFiles, from: LogPosition, was_clean: bool, outline: 
                     };
                 }
             };
-            scan.frames.push(Frame { position, kind: head.kind, body_len: head.body_len, body });
+            scan.frames.push(Frame { position, kind: head.kind, body_len: head.body_len, body: body.into() });
         } else if head.kind == FrameKind::Payload {
-            scan.frames.push(Frame { position, kind: head.kind, body_len: head.body_len, body: Vec::new() });
+            scan.frames.push(Frame { position, kind: head.kind, body_len: head.body_len, body: Bytes::new() });
         }
         write.heads.push(head);
         position = position.plus(head.len());

@@ -44,6 +44,9 @@ fn all_but_the_last_write_are_noted_as_durable() {
     let outline = files.outline();
     let alone = scan(&files, first(), false).unwrap();
     let starts: Vec<LogPosition> = outline.writes.keys().copied().collect();
+    let behind = files.outline_from(starts[30]);
+    assert_eq!(behind.writes, outline.writes.range(starts[30]..).map(|(at, it)| (*at, it.clone())).collect());
+    assert_eq!(behind.known_end(alone.end), outline.known_end(alone.end));
     assert!(starts.len() > 40 && starts[0] == first());
     let epoch = |position: LogPosition| outline.writes[&position].frames.first().map_or(0, |(head, _)| head.epoch);
     let durable = |position: &&LogPosition| outline.durable(**position, epoch(**position)).is_some();
@@ -131,6 +134,13 @@ fn damage_of_it_costs_time_alone() {
             scan.frames.iter().filter(|frame| frame.kind == FrameKind::Ordering).cloned().collect()
         };
         assert_eq!((ordering(&alone), alone.end), (ordering(&noted), noted.end), "seed {seed}");
+        // A write begins with its payload.
+        let starts: Vec<LogPosition> =
+            alone.frames.iter().filter(|frame| frame.kind == FrameKind::Payload).map(|frame| frame.position).collect();
+        let from = starts.get(random.random_range(0..starts.len().max(1))).copied().unwrap_or(alone.end);
+        let (alone, noted) =
+            (scan(&files, from, false).unwrap(), scan_with(&files, from, false, &files.outline_from(from)).unwrap());
+        assert_eq!((ordering(&alone), alone.end), (ordering(&noted), noted.end), "seed {seed} from {from}");
     }
 }
 
@@ -142,5 +152,5 @@ fn outlines_go_with_the_log_that_they_are_of() {
     let files = files(&environment);
     files.drop_below(LogPosition::new(130 << 10)).unwrap();
     assert_eq!(outlines(&disk).len(), before - 2);
-    assert!(Outline::read(&disk, Path::new("/nowhere")).writes.is_empty());
+    assert!(Outline::read(&disk, Path::new("/nowhere"), first()).writes.is_empty());
 }

@@ -63,6 +63,8 @@ pub(super) struct Handoffs {
     tries: usize,
     /// How often one was asked for in place of a checkpoint, since the last jump.
     gaps: u32,
+    /// Batches that wait for execution from which on another one is worth it: what is left after one is soon executed.
+    worth: usize,
     /// A cut that a donor holds, and to which this replica is about to jump.
     jump: Option<(ReplicaId, Jump)>,
     held: HeldSessions,
@@ -286,9 +288,12 @@ impl Node {
         match &mut self.handoffs.receiving {
             Receiving::Nothing => {
                 let is_due = self.handoffs.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK_AGAIN_TICKS);
-                let is_far_behind = self.execution.delivered.len() >= self.options.handoff.lag;
+                let (waiting, lag) = (self.execution.delivered.len(), self.options.handoff.lag);
+                if waiting < lag {
+                    self.handoffs.worth = lag;
+                }
                 if is_due
-                    && is_far_behind
+                    && waiting >= self.handoffs.worth.max(lag)
                     && self.batches.len() == 0
                     && self.wants_donor()
                     && let Some(peer) = self.next_donor()

@@ -177,24 +177,33 @@ impl Node {
         let id = SegmentId(segment);
         let mean = given.cut.mean_version_len(id).max(1);
         let limit = (part_bytes / mean).clamp(*KEYS.start(), *KEYS.end()) as usize;
-        let (mut kept, mut versions) = (Vec::new(), SortedVersions::default());
-        let read = given.cut.versions(id, from, limit, &mut |hash, version| {
-            if version.revision.instance() <= base {
-                kept.push(hash);
-            } else {
-                versions.add(hash.digest(), &version);
-            }
-        });
         let instance = given.cut.instance();
-        let to = match read {
-            Ok(to) => versions.bound(from, to, self.options.handoff.part),
-            // Another state took the place of the one that it is of.
-            Err(Fault::Refused(_)) => {
-                self.handoffs.donor.given.remove(&peer);
-                return Ok(());
+        let (mut kept, mut versions) = (Vec::new(), SortedVersions::default());
+        let (mut to, mut seen) = (u64::from(from), 0);
+        // Of what the other one has, only hashes are given: a part has more keys then.
+        while let Some(start) = u32::try_from(to).ok().filter(|_| versions.len() < self.options.handoff.part) {
+            let read = given.cut.versions(id, start, limit, &mut |hash, version| {
+                if version.revision.instance() <= base {
+                    kept.push(hash);
+                } else {
+                    versions.add(hash.digest(), &version);
+                }
+            });
+            match read {
+                Ok(next) => to = next,
+                // Another state took the place of the one that it is of.
+                Err(Fault::Refused(_)) => {
+                    self.handoffs.donor.given.remove(&peer);
+                    return Ok(());
+                }
+                Err(fault) => return Err(fault),
             }
-            Err(fault) => return Err(fault),
-        };
+            seen += limit;
+            if seen >= *KEYS.end() as usize {
+                break;
+            }
+        }
+        let to = versions.bound(from, to, self.options.handoff.part);
         kept.retain(|hash| u64::from(hash.digest()) < to);
         let kept: Vec<u64> = kept.into_iter().map(KeyHash::get).collect();
         let versions = versions.finish(to);

@@ -29,6 +29,8 @@ impl Node {
             report.is_done = true;
         }
         self.execution.set_floor(None);
+        // Unless execution gets further and further behind.
+        self.handoffs.worth = self.execution.delivered.len().saturating_mul(4);
         self.engine.keep_tombstones(false);
         let ids = &self.execution.progress.ids;
         self.checkpoints.want_again(|id| ids.is_over(id));

@@ -133,6 +133,11 @@ impl SortedVersions {
         self.places.push((digest, start..self.all.0.len()));
     }
 
+    /// Their bytes.
+    pub(super) fn len(&self) -> usize {
+        self.all.0.len()
+    }
+
     /// The digest, up to `to`, before which there are about so many bytes. There is something before it.
     pub(super) fn bound(&mut self, from: u32, to: u64, len: usize) -> u64 {
         if self.all.0.len() <= 2 * len {

@@ -304,3 +304,44 @@ fn a_jump_whose_frame_is_not_in_the_log_is_made_all_the_same() {
     assert!(report(&mut cluster, 3).is_done && report(&mut cluster, 3).instance >= end);
     cluster.has(3, &busy(500));
 }
+
+/// What comes in while a state is handed over may be as much as what that was begun for.
+#[test]
+fn what_is_left_after_a_hand_off_is_executed_and_not_handed_over_again() {
+    let mut cluster = missed(&busy(900));
+    slow(&mut cluster);
+    cluster.until("it has begun", |cluster| cluster.node(3).handoff().is_some_and(|it| it.versions > 0));
+    let first = report(&mut cluster, 3);
+    cluster.node(3).options.burst = 1;
+    let mut answers = Vec::new();
+    while !report(&mut cluster, 3).is_done {
+        answers.extend(busy(60).iter().map(|key| cluster.write(1, key)));
+        cluster.tick();
+    }
+    assert!(cluster.node(3).execution.delivered.len() >= cluster.node(3).options.handoff.lag, "else nothing is shown");
+    cluster.check_equal(&[1, 2, 3]);
+    assert_eq!(report(&mut cluster, 3).instance, first.instance, "it was handed over once");
+}
+
+/// Keys that the other one has cost their hashes alone, so that a part has many of them.
+#[test]
+fn a_part_has_more_keys_where_little_has_changed() {
+    let mut cluster = Cluster::of(3, RecoveryMode::Handoff);
+    write(&mut cluster, &(0..2000).map(|number| format!("old/{number}")).collect::<Vec<_>>());
+    cluster.check_equal(&[1, 2, 3]);
+    cluster.kill(3);
+    write(&mut cluster, &vec!["one".to_owned(); 300]);
+    cluster.check_equal(&[1, 2]);
+    slow(&mut cluster);
+    cluster.run(30);
+    cluster.heal();
+    cluster.until("it has begun", |cluster| cluster.node(3).handoff().is_some());
+    let mut ticks = 0;
+    while !report(&mut cluster, 3).is_done {
+        cluster.tick();
+        ticks += 1;
+        assert!(ticks < 20, "{:?}", report(&mut cluster, 3));
+    }
+    cluster.check_equal(&[1, 2, 3]);
+    assert!(report(&mut cluster, 3).versions < 10);
+}

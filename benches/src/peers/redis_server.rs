@@ -1,6 +1,7 @@
 //! redis-server with its log (AOF) synced before every reply, and no snapshots of its own accord.
 
 use super::server::{PATIENCE, Server, ServerCommand, ServerError};
+use crate::resp::Client;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,12 +62,18 @@ pub fn rewrite_log(server: &Server) -> Result<(), ServerError> {
 /// Redis forks before it replies, so the fields of INFO say "in progress" from the reply on.
 fn background(server: &Server, request: &str, busy_fields: &[&str]) -> Result<(), ServerError> {
     let mut client = server.client()?;
+    // One that Redis began by itself is not the one that is asked for, and stands in its way.
+    wait_while(server, &mut client, busy_fields)?;
     server.ask(&mut client, request)?;
+    wait_while(server, &mut client, busy_fields)
+}
+
+fn wait_while(server: &Server, client: &mut Client, busy_fields: &[&str]) -> Result<(), ServerError> {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
         let mut busy = false;
         for field in busy_fields {
-            busy |= server.info(&mut client, field)?.is_some_and(|value| value != "0");
+            busy |= server.info(client, field)?.is_some_and(|value| value != "0");
         }
         if !busy {
             return Ok(());

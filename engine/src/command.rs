@@ -120,6 +120,17 @@ impl Put {
             unmet: Unmet::Fail,
         }
     }
+
+    /// Whether neither what it does nor its reply depends on what there is.
+    pub fn is_blind(&self) -> bool {
+        // One that expires at once removes what there is, if there is something.
+        let is_kept = match self.expiry {
+            Expiry::Never => true,
+            Expiry::InMs(ms) => ms > 0,
+            Expiry::Keep | Expiry::AtMs(_) => false,
+        };
+        is_kept && self.mode == PutMode::Upsert && self.condition.is_none() && !self.return_previous
+    }
 }
 
 /// What a transaction demands of a key before anything of it happens (`WATCH`).
@@ -311,6 +322,19 @@ impl Command {
             Command::Delete { .. } | Command::DeleteMany { .. } | Command::Flush | Command::Sweep { .. } => true,
             Command::Transaction(transaction) => {
                 transaction.commands.iter().all(|command| command.is_read_only() || command.only_deletes())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether neither what it does nor its reply depends on the state: it may be executed where the present versions of its
+    /// keys are not known, and leaves new ones of all of them, or of none.
+    pub fn is_blind(&self) -> bool {
+        match self {
+            Command::Put(put) => put.is_blind(),
+            Command::PutMany { only_if_none_exists, .. } => !only_if_none_exists,
+            Command::Transaction(transaction) => {
+                transaction.preconditions.is_empty() && transaction.commands.iter().all(Command::is_blind)
             }
             _ => false,
         }

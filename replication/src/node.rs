@@ -260,6 +260,7 @@ impl Node {
         match self.refusal() {
             Some(refusal) => self.outputs.push(Output::Pass(question.tell, Passes::Rest, Err(refusal))),
             None => {
+                self.foresee_read(&question.touches);
                 self.reads.add(question);
                 self.is_stirred = true;
             }

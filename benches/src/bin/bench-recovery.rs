@@ -43,6 +43,9 @@ struct Arguments {
     /// MiB of log after which the others take a checkpoint; so much that none falls into the recovery.
     #[arg(long, default_value_t = 2048)]
     checkpoint_log_mb: u64,
+    /// Length of a log file, in MiB: a checkpoint is also due when an eighth of one is full of headers.
+    #[arg(long, default_value_t = 256)]
+    log_file_mb: u64,
     /// Segments of the state [default: the server's].
     #[arg(long)]
     segments: Option<u16>,
@@ -95,6 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let folder = common.temporary_folder(&case.mode)?;
         let mut more = vec!["--recovery".to_owned(), case.mode.clone()];
         more.extend(["--checkpoint-log-mb".to_owned(), arguments.checkpoint_log_mb.to_string()]);
+        more.extend(["--log-file-mb".to_owned(), arguments.log_file_mb.to_string()]);
         more.extend(arguments.segments.iter().flat_map(|count| ["--segments".to_owned(), count.to_string()]));
         let mut cluster = Cluster::start_with(Contender::Skink, &skink, folder, &more)?;
         cluster.fill(&workload)?;

@@ -38,7 +38,8 @@ impl Engine {
             let Some(guard) = segment.lock_installed() else { continue };
             let installed = guard.installed();
             let may_compact = !self.keeps_tombstones.load(Ordering::Acquire);
-            let (compaction, image) = (may_compact && installed.wants_compaction(), installed.wants_image());
+            let is_pinned = self.pins.load(Ordering::Acquire) > 0;
+            let (compaction, image) = (may_compact && installed.wants_compaction(is_pinned), installed.wants_image());
             drop(guard);
             if !compaction && !image {
                 continue;

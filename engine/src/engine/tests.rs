@@ -109,6 +109,26 @@ fn compaction_keeps_what_is_live_and_a_pinned_cut_keeps_what_was() {
     drop(pinned);
 }
 
+/// What the cut needs would stay on the disk all the same.
+#[test]
+fn while_a_cut_is_pinned_only_what_is_nearly_all_dead_is_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = Engine::open(Environment::real(), &folder.path().join("data"), options()).unwrap();
+    let engine = Arc::new(engine);
+    let overwrite = |round: usize| {
+        for number in 0..1000 {
+            let instance = 1 + round as u64 * 1000 + number;
+            put(&engine, instance, &format!("k{number:04}"), vec![1; 1000 + 8 * round]);
+        }
+    };
+    overwrite(0);
+    let pinned = engine.pin(Instance::new(1000).unwrap(), 1_000);
+    (1..3).for_each(overwrite);
+    assert!(!engine.maintain(&|_| ()).unwrap(), "two thirds are dead");
+    drop(pinned);
+    assert!(engine.maintain(&|_| ()).unwrap());
+}
+
 #[test]
 fn a_flush_empties_everything_and_scans_see_all_keys_once() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,8 +7,7 @@ use smallvec::smallvec;
 
 impl<V: View> Evaluation<'_, V> {
     pub(super) fn put(&self, put: &Put) -> Result<Outcome, V::Error> {
-        let is_blind = put.mode == PutMode::Upsert && put.condition.is_none() && !put.return_previous;
-        if is_blind && put.expiry == Expiry::Never {
+        if put.is_blind() && put.expiry == Expiry::Never {
             // Nothing depends on the present version: looking it up and checking its value would cost as much as the write.
             let effect = Effect::Put { key: put.key.clone(), value: put.value.clone(), expires_at_ms: 0 };
             return Ok(Outcome { reply: Reply::Written(self.context.revision), effects: smallvec![effect] });

@@ -23,9 +23,11 @@ const LOOKUPS_PER_LOCK: usize = 32;
 const MIN_FILE: u64 = 256 << 10;
 
 impl Installed {
-    /// Whether over half of the file is dead.
-    pub fn wants_compaction(&self) -> bool {
-        self.length() > MIN_FILE && self.dead_bytes() > self.length() / 2
+    /// Whether over half of the file is dead; where a cut is pinned, over three quarters: as long as it is, what it needs
+    /// stays where it is, and a compaction frees nothing.
+    pub fn wants_compaction(&self, is_pinned: bool) -> bool {
+        let limit = if is_pinned { self.length() / 4 * 3 } else { self.length() / 2 };
+        self.length() > MIN_FILE && self.dead_bytes() > limit
     }
 
     /// Bytes of records that no key needs.

@@ -197,6 +197,7 @@ impl Node {
         let mut seen: HashSet<Goal> = goals.iter().copied().collect();
         let mut commands: Vec<(Instance, usize)> = Vec::new();
         let mut keys: Vec<KeyHash> = Vec::new();
+        let mut overwritten: Vec<KeyHash> = Vec::new();
         let mut is_complete = true;
         while let Some((instance, digest)) = heap.pop() {
             if seen.len() > MAX_CLOSURE.max(2 * goals.len()) {
@@ -214,7 +215,8 @@ impl Node {
             for number in loaded.touching(digest).filter(|number| !part.is_done(*number)) {
                 commands.push((instance, number));
                 let Some(touches) = loaded.touches(number) else { return Ok(false) };
-                keys.extend_from_slice(touches);
+                let seen_or_not = if loaded.is_blind(number) { &mut overwritten } else { &mut keys };
+                seen_or_not.extend_from_slice(touches);
                 for other in touches.iter().map(|key| key.digest()) {
                     if seen.insert((instance, other)) {
                         heap.push((instance, other));
@@ -232,6 +234,7 @@ impl Node {
         if !is_complete || missing > 0 {
             return Ok(false);
         }
+        self.overwrites(overwritten);
         commands.sort_unstable();
         commands.dedup();
         for (instance, number) in commands {

@@ -18,6 +18,7 @@
 mod donor;
 mod finish;
 mod jump;
+mod keys;
 pub mod message;
 mod options;
 mod receiver;
@@ -113,6 +114,8 @@ struct Open {
     on_the_way: BTreeMap<u16, u64>,
     /// Keys that are here ahead of their segments.
     pulled: HashSet<KeyHash>,
+    /// Hashes of keys that were written over before they came.
+    overwritten: HashSet<KeyHash>,
     /// Keys that are on their way, and since when.
     asked: HashMap<KeyHash, u64>,
     /// Keys that somebody waits for, to be asked for.
@@ -149,6 +152,7 @@ impl Open {
             segments: vec![0; segments],
             on_the_way: BTreeMap::new(),
             pulled: HashSet::new(),
+            overwritten: HashSet::new(),
             asked: HashMap::new(),
             wanted: Vec::new(),
             heard: now,
@@ -215,17 +219,6 @@ impl Handoffs {
 }
 
 impl Node {
-    /// Whether a key is here as of the cut that is handed over, or newer; if not, it is asked for.
-    pub(super) fn is_handed_over(&mut self, hash: KeyHash) -> bool {
-        let Some(open) = self.handoffs.open() else { return true };
-        let is_here = open.has(hash);
-        if !is_here && !open.asked.contains_key(&hash) {
-            open.asked.insert(hash, self.now);
-            open.wanted.push(hash);
-        }
-        is_here
-    }
-
     /// Whether it is worth it to look for a donor.
     fn wants_donor(&self) -> bool {
         self.options.recovery.hands_over()
@@ -416,9 +409,10 @@ impl Node {
         }
         let base = self.handoffs.open().map_or(base, |open| open.base);
         let segments = self.engine.segment_count();
-        let wanted: Vec<KeyHash> =
-            self.handoffs.open().map_or_else(Vec::new, |open| open.asked.keys().copied().collect());
         let mut open = Open::new(Some(from), base, instance, segments, now);
+        let before = self.handoffs.open();
+        let wanted: Vec<KeyHash> = before.as_ref().map_or_else(Vec::new, |open| open.asked.keys().copied().collect());
+        open.overwritten = before.map(|open| std::mem::take(&mut open.overwritten)).unwrap_or_default();
         open.asked = wanted.iter().map(|hash| (*hash, now)).collect();
         open.wanted = wanted;
         tracing::info!(donor = %from, %instance, %base, "another replica hands over its state");

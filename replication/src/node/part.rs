@@ -24,12 +24,12 @@ impl LocalReads {
         if reads.peek().is_none() {
             return LocalReads::None;
         }
-        if !reads.all(|local| touches(&local.command, &hash).is_some_and(|keys| keys.len() <= 1)) {
+        if !reads.all(|local| touches_of(&local.command, &hash).is_some_and(|keys| keys.len() <= 1)) {
             return LocalReads::Many;
         }
         let mut keys = Vec::new();
         for local in commands {
-            let Some(touches) = touches(&local.command, &hash) else { return LocalReads::Many };
+            let Some(touches) = touches_of(&local.command, &hash) else { return LocalReads::Many };
             keys.extend(touches.iter().map(|key| key.digest()));
         }
         keys.sort_unstable();
@@ -51,7 +51,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) fn new(commands: Vec<LocalCommand>, hash: impl Fn(&[u8]) -> KeyHash) -> Loaded {
-        let touches = commands.iter().map(|local| touches(&local.command, &hash)).collect();
+        let touches = commands.iter().map(|local| touches_of(&local.command, &hash)).collect();
         let bytes = commands.iter().map(|local| local.command.size() + size_of::<LocalCommand>()).sum();
         let mut ordered = 0_u16;
         let indexes = commands.iter().map(|local| {
@@ -82,6 +82,11 @@ impl Loaded {
         self.touches.get(number)?.as_deref()
     }
 
+    /// Whether a command needs nothing of what there is of its keys.
+    pub(super) fn is_blind(&self, number: usize) -> bool {
+        self.commands.get(number).is_some_and(|local| local.command.is_blind())
+    }
+
     /// All that its commands touch, each once; `None` if one of them touches everything.
     pub(super) fn all_touches(&self) -> Option<Vec<u32>> {
         let mut digests = Vec::new();
@@ -94,7 +99,8 @@ impl Loaded {
     }
 }
 
-fn touches(command: &Command, hash: &impl Fn(&[u8]) -> KeyHash) -> Option<SmallVec<[KeyHash; 1]>> {
+/// The keys of a command; `None` for everything.
+pub(super) fn touches_of(command: &Command, hash: &impl Fn(&[u8]) -> KeyHash) -> Option<SmallVec<[KeyHash; 1]>> {
     let mut keys = SmallVec::new();
     let footprint = command.footprint(&mut |key, _| keys.push(hash(key)));
     (footprint == Footprint::Keys).then_some(keys)

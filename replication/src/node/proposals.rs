@@ -24,6 +24,7 @@ impl Node {
     pub(super) fn add_batch(&mut self, proxy: u16, batch: LocalBatch, reply: Option<BatchReply>) -> Option<BatchId> {
         // Numbers of proxies are those of the whole cluster.
         let proxy = u32::from(self.own.get()) << 16 | u32::from(proxy);
+        self.foresee_batch(&batch.commands);
         let id = self.batches.add(proxy, batch, reply, self.now)?;
         if let Some(own) = self.batches.get(&id) {
             let (header, payload) = (Arc::clone(&own.header), own.payload.clone());

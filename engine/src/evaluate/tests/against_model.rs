@@ -25,6 +25,17 @@ proptest! {
         }
     }
 
+    /// A blind command does the same to any state.
+    #[test]
+    fn blind_commands_depend_on_no_state(steps in history(1..=40), command in strategies::command()) {
+        let (state, context) = after(&steps);
+        if command.is_blind() {
+            let (here, there) = (state.evaluate(&command, context), MapState::new().evaluate(&command, context));
+            prop_assert_eq!(here.reply, there.reply);
+            prop_assert_eq!(here.effects, there.effects);
+        }
+    }
+
     #[test]
     fn a_range_read_in_pieces_is_the_range(
         steps in history(1..=40),

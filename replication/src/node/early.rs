@@ -28,8 +28,8 @@ use skink_engine::position::Instance;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-/// Headers that are entered into the plan in one cycle.
-const MAX_ENTERED: usize = 4096;
+/// Headers that are entered into the plan in one cycle: some milliseconds, in which nobody is answered.
+const MAX_ENTERED: usize = 512;
 /// Batches whose payloads are read in one cycle to execute commands ahead: the rest waits for the next.
 const MAX_LOADS: usize = 64;
 /// Batches that one command may depend on by way of others' keys; more are left to execution in order.
@@ -83,6 +83,10 @@ type Goal = (Instance, u32);
 impl Node {
     /// Enters what was delivered into the plan, as far as one turn goes.
     pub(super) fn enter_delivered(&mut self) {
+        // A donor's cut is behind most of it; and nobody can be answered before there is a session.
+        if self.may_still_jump() {
+            return;
+        }
         let execution = &mut self.execution;
         if !execution.goes_on() {
             return;

@@ -456,6 +456,11 @@ impl Node {
         self.now < CONTACT_TICKS && self.is_behind() && !self.execution.has_answered
     }
 
+    /// Whether a donor's cut may come, or its answer is on its way, so that what is delivered need not be looked at.
+    pub(super) fn may_still_jump(&self) -> bool {
+        self.handoffs.is_asking() || self.is_just_started() && self.looks_for_first_donor()
+    }
+
     /// Whether so much is to be executed that it is worth to execute ahead what somebody waits for.
     pub(super) fn is_behind(&self) -> bool {
         let is_far = self.execution.delivered.len() > self.early_lag() || self.execution.floor.is_some();

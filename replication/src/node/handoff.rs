@@ -44,6 +44,8 @@ const ASK_AGAIN_TICKS: u64 = 20;
 const RETRY_TICKS: u64 = 50;
 /// Ticks without anything from a donor after which another one is asked.
 const PATIENCE: u64 = 200;
+/// Ticks before the first answer in which only that is asked for which somebody waits for.
+const FIRST_TICKS: u64 = 5;
 /// Segments of which something is on its way at a time.
 const WINDOW: usize = 4;
 /// Keys that one message asks for.
@@ -120,6 +122,8 @@ struct Open {
     asked: HashMap<KeyHash, u64>,
     /// Keys that somebody waits for, to be asked for.
     wanted: Vec<KeyHash>,
+    /// Tick at which it began.
+    opened: u64,
     /// Tick of the last message of the donor.
     heard: u64,
 }
@@ -155,6 +159,7 @@ impl Open {
             overwritten: HashSet::new(),
             asked: HashMap::new(),
             wanted: Vec::new(),
+            opened: now,
             heard: now,
         }
     }
@@ -227,6 +232,11 @@ impl Node {
             && !self.protocol.is_silent()
             && !self.transfers.is_receiving()
             && self.execution.is_in_order()
+    }
+
+    /// Whether nobody was asked yet since the start, and somebody will be.
+    pub(super) fn looks_for_first_donor(&self) -> bool {
+        self.handoffs.asked.is_none() && self.wants_donor()
     }
 
     /// A session is open: at a start, its peer may be a donor.
@@ -446,6 +456,7 @@ impl Node {
     /// Asks for what somebody waits for, and for some of the rest.
     pub(super) fn pull(&mut self) {
         let now = self.now;
+        let has_answered = self.execution.has_answered;
         let Some(open) = self.handoffs.open() else { return };
         let Some(donor) = open.donor else { return };
         let (instance, base) = (open.floor, open.base);
@@ -456,8 +467,10 @@ impl Node {
             let hashes = hashes.iter().map(|hash| hash.get()).collect();
             asks.push(Handoff::PullKeys { instance, hashes });
         }
+        // What is first asked for would wait for what nobody asked for, here and at the donor.
+        let window = if has_answered || now.saturating_sub(open.opened) >= FIRST_TICKS { WINDOW } else { 0 };
         for (number, next) in open.segments.iter().enumerate() {
-            if open.on_the_way.len() >= WINDOW {
+            if open.on_the_way.len() >= window {
                 break;
             }
             let segment = number as u16;

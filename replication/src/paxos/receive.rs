@@ -31,6 +31,10 @@ impl Protocol {
             self.with_object(|object| object.reconnected(peer.pid()));
         }
         self.session_opened(peer);
+        if self.leader() == Some(peer) {
+            // What it was asked before it could be reached is lost.
+            self.repeat_reads();
+        }
     }
 
     pub(super) fn received(&mut self, peer: ReplicaId, envelope: Envelope) {

@@ -16,6 +16,8 @@ pub(super) struct Watch {
     target: Option<Instance>,
     from: Instance,
     looked: (Instant, Instance),
+    /// When the hand-off of this cut began.
+    handing: Option<(Instance, Instant)>,
     /// The first answer, as far as it was told of.
     told_answer: Option<Duration>,
 }
@@ -35,7 +37,7 @@ impl Watch {
             up_to_date: None,
             handoff: None,
         };
-        Watch { began, report, target: None, from, looked: (Instant::now(), from), told_answer: None }
+        Watch { began, report, target: None, from, looked: (Instant::now(), from), handing: None, told_answer: None }
     }
 
     /// A request was answered.
@@ -77,7 +79,7 @@ impl Watch {
                 let (since, before) = std::mem::replace(&mut self.looked, (now, executed));
                 let done = executed.get().saturating_sub(before.get());
                 self.report.batches_per_second = (done as f64 / (now - since).as_secs_f64()) as u64;
-                self.report.time_left = self.time_left();
+                self.report.time_left = self.handoff_left(now).or_else(|| self.time_left());
             }
             if self.report.left_batches == 0 {
                 self.report.state = RecoveryState::UpToDate;
@@ -94,8 +96,37 @@ impl Watch {
         Some(self.report.clone())
     }
 
+    /// How long the hand-off will take that goes on, by the segments that are here and the time that it took.
+    fn handoff_left(&mut self, now: Instant) -> Option<Duration> {
+        let handoff = self.report.handoff.filter(|handoff| !handoff.is_done)?;
+        let began = match self.handing {
+            Some((instance, began)) if instance == handoff.instance => began,
+            _ => self.handing.insert((handoff.instance, now)).1,
+        };
+        left_of(now - began, handoff.segments)
+    }
+
     fn time_left(&self) -> Option<Duration> {
         let rate = self.report.batches_per_second;
         (rate > 0).then(|| Duration::from_secs_f64(self.report.left_batches as f64 / rate as f64))
+    }
+}
+
+/// The time that is left of something of which so many parts of all are done after a time.
+fn left_of(elapsed: Duration, (done, all): (u64, u64)) -> Option<Duration> {
+    (done > 0).then(|| elapsed.mul_f64(all.saturating_sub(done) as f64 / done as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_of;
+    use std::time::Duration;
+
+    #[test]
+    fn the_time_left_goes_by_what_is_done() {
+        let after = Duration::from_secs(3);
+        assert_eq!(left_of(after, (0, 256)), None);
+        assert_eq!(left_of(after, (64, 256)), Some(Duration::from_secs(9)));
+        assert_eq!(left_of(after, (256, 256)), Some(Duration::ZERO));
     }
 }

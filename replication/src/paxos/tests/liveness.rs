@@ -104,6 +104,12 @@ fn reads_get_an_index_here_and_at_the_leader() {
         cluster.settle(&ALL);
         assert!(cluster.has_effect(index, |effect| *effect == Effect::ReadIndex { read, index: at(1) }), "{index}");
     }
+    // What was asked while there was no session is asked at once in the next one.
+    let early = crate::paxos::ReadId::new(3);
+    cluster.event(2, Event::ReadArrived { read: early });
+    cluster.connect(0, 2);
+    cluster.settle(&ALL);
+    assert!(cluster.has_effect(2, |effect| matches!(effect, Effect::ReadIndex { read, .. } if *read == early)));
     // A leader that is cut off answers nothing.
     let late = crate::paxos::ReadId::new(2);
     cluster.event(0, Event::ReadArrived { read: late });

@@ -13,6 +13,7 @@ mod cluster;
 mod core;
 mod execute;
 mod joining;
+mod meeting;
 mod members;
 mod options;
 mod watch;
@@ -30,6 +31,7 @@ use crate::replay::{OldLog, Progress};
 use crate::status::{ClusterStatus, Condition, ReplicaStatus, Role};
 use crate::transport::Waker;
 use bytes::Bytes;
+use meeting::Meeting;
 use parking_lot::{Condvar, Mutex};
 use skink_engine::engine::{CheckedIncoming, CheckpointInfo, Engine, Opened, PinnedCut};
 use skink_engine::env::Environment;
@@ -256,14 +258,18 @@ impl Replica {
     ) -> Result<Replica, Fault> {
         let others: Vec<ReplicaId> = options.cluster.iter().flat_map(|it| it.peers.keys().copied()).collect();
         let began = Instant::now();
-        let mut joined = joining::join(&environment, root, &options)?;
+        let (mut joined, mut transport) = joining::join(&environment, root, &options)?;
         let started = Instant::now();
+        transport.open_sessions(cluster::agreement(&joined), joined.membership.incarnation);
+        // Those who dial this replica hear that it is there.
+        others.iter().for_each(|peer| transport.discover(*peer));
+        let waker = cluster::waker(&transport);
+        let meeting = Meeting::begin(transport)?;
         let (engine, opened) = Engine::open(environment.clone(), root, joined.engine)?;
         let (open_ms, checkpoint, frames) =
             (started.elapsed().as_millis() as u64, opened.manifest.instance, opened.log.frames.len());
         joined.is_made(&environment, root)?;
         let (time_ms, next_log_file) = (opened.manifest.time_ms, opened.writer.next_file().get());
-        let waker = cluster::waker(&joined.transport);
         let shared = Arc::new(Shared::new(engine, options, time_ms, next_log_file, Some(waker)));
         let mut node =
             Node::start(Arc::clone(&shared.engine), opened, &joined.membership, cluster::node_options(&shared))?;
@@ -273,21 +279,11 @@ impl Replica {
         *shared.cluster_status.lock() = Some(node.status());
         let start_ms = started.elapsed().as_millis() as u64;
         tracing::info!(%checkpoint, frames, open_ms, start_ms, "opened the data directory");
-        joined.transport.open_sessions(cluster::agreement(&joined), joined.membership.incarnation);
-        // Those who dial this replica hear that it is there.
-        others.iter().for_each(|peer| joined.transport.discover(*peer));
         let (background, background_thread) = background::start(Arc::clone(&shared), None)?;
         let log_preparation = LogPreparation::start(Arc::clone(&shared))?;
         let roster = members::Roster::new(joined.announcement, joined.label);
-        let runner = cluster::Runner::new(
-            began,
-            Arc::clone(&shared),
-            node,
-            joined.transport,
-            roster,
-            background,
-            log_preparation,
-        );
+        let runner =
+            cluster::Runner::new(began, Arc::clone(&shared), node, meeting.end()?, roster, background, log_preparation);
         Self::spawn(shared, move || runner.run(background_thread))
     }
 

@@ -71,10 +71,17 @@ impl Outline {
             .filter_map(|name| parse_name(&name).map(|(first, process)| (process, first, name)))
             .collect();
         names.sort_unstable();
-        for (process, _, name) in names {
+        for (number, (process, _, name)) in names.iter().enumerate() {
             outline.next_process = process + 1;
-            if let Some(noted) = NotedFile::read(disk, &folder.join(name), from) {
-                outline.take_file(noted, process, disk.boot(), from);
+            // A process that went on with a later log file has written nothing behind its start in this one.
+            let is_over = |(of, first, _): &(u64, u64, String)| of == process && *first <= from.get();
+            if names.get(number + 1).is_some_and(is_over) {
+                outline.last = None;
+                continue;
+            }
+            match NotedFile::read(disk, &folder.join(name), from) {
+                Some(noted) => outline.take_file(noted, *process, disk.boot(), from),
+                None => outline.last = None,
             }
         }
         outline

@@ -92,7 +92,7 @@ impl Runner {
         began: Instant,
         shared: Arc<Shared>,
         node: Node,
-        transport: Transport,
+        (transport, events): (Transport, Vec<TransportEvent>),
         roster: Roster,
         background: Handle,
         log_preparation: LogPreparation,
@@ -106,7 +106,7 @@ impl Runner {
             background,
             log_preparation: Some(log_preparation),
             sessions: BTreeMap::new(),
-            events: Vec::new(),
+            events,
             next_tick: Instant::now(),
             status_due: Instant::now(),
             is_stopping: None,
@@ -155,7 +155,7 @@ impl Runner {
     /// Waits for something to happen, and tells the node.
     fn gather(&mut self) -> Result<(), Fault> {
         let now = Instant::now();
-        let has_work = self.node.has_work() || !self.shared.queue.lock().jobs.is_empty();
+        let has_work = self.node.has_work() || !self.events.is_empty() || !self.shared.queue.lock().jobs.is_empty();
         let patience = if has_work { Duration::ZERO } else { self.next_tick.saturating_duration_since(now) };
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(patience, &mut events).map_err(transport_fault)?;

@@ -22,7 +22,6 @@ const SAY_STEP: Duration = Duration::from_secs(10);
 
 /// A replica that knows its cluster.
 pub(super) struct Joined {
-    pub(super) transport: Transport,
     pub(super) membership: Membership,
     /// What its data directory is made with.
     pub(super) engine: EngineOptions,
@@ -32,11 +31,16 @@ pub(super) struct Joined {
     pub(super) label: Label,
 }
 
-/// Finds out which cluster a data directory belongs to. With an empty one, it waits for the other members.
+/// Finds out which cluster a data directory belongs to, and listens for the others. With an empty one, it waits for the other
+/// members.
 ///
 /// # Errors
 /// The directory belongs to something else, or the settings can't be used.
-pub(super) fn join(environment: &Environment, root: &Path, options: &ReplicaOptions) -> Result<Joined, Fault> {
+pub(super) fn join(
+    environment: &Environment,
+    root: &Path,
+    options: &ReplicaOptions,
+) -> Result<(Joined, Transport), Fault> {
     let Some(cluster) = &options.cluster else {
         return Err(Fault::Refused("a single replica has no cluster to join".into()));
     };
@@ -72,7 +76,7 @@ pub(super) fn join(environment: &Environment, root: &Path, options: &ReplicaOpti
         identity: Some(identity),
         ..options.engine
     };
-    Ok(Joined { transport, membership, engine, founding, announcement, label })
+    Ok((Joined { membership, engine, founding, announcement, label }, transport))
 }
 
 impl Joined {

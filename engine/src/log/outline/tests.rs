@@ -38,7 +38,7 @@ fn outlines(disk: &SimDisk) -> Vec<PathBuf> {
 
 #[test]
 fn all_but_the_last_write_are_noted_as_durable() {
-    let (environment, _, mut writer) = begin();
+    let (environment, disk, mut writer) = begin();
     (0..40).for_each(|number| write(&mut writer, number));
     let files = files(&environment);
     let outline = files.outline();
@@ -47,6 +47,9 @@ fn all_but_the_last_write_are_noted_as_durable() {
     let behind = files.outline_from(starts[30]);
     assert_eq!(behind.writes, outline.writes.range(starts[30]..).map(|(at, it)| (*at, it.clone())).collect());
     assert_eq!(behind.known_end(alone.end), outline.known_end(alone.end));
+    // Of the log files in front of it, not even that is read.
+    disk.remove_file(outlines(&disk).iter().min().unwrap()).unwrap();
+    assert_eq!(files.outline_from(starts[30]).writes, behind.writes);
     assert!(starts.len() > 40 && starts[0] == first());
     let epoch = |position: LogPosition| outline.writes[&position].frames.first().map_or(0, |(head, _)| head.epoch);
     let durable = |position: &&LogPosition| outline.durable(**position, epoch(**position)).is_some();

@@ -3,6 +3,10 @@
 //! Where contenders differ by factors, and clients double, both axes are logarithmic; what happens over time has linear
 //! ones.
 
+mod bars;
+
+pub use bars::Bars;
+
 use plotters::coord::combinators::{BindKeyPoints, IntoLogRange};
 use plotters::prelude::{
     ChartBuilder, Circle, Color, IntoDrawingArea, LineSeries, PathElement, RGBColor, SVGBackend, SeriesLabelPosition,

@@ -101,6 +101,8 @@ pub struct Statistics {
     pub parked_batches: AtomicU64,
     /// Commands that were executed before older ones.
     pub early_commands: AtomicU64,
+    /// Milliseconds that a request waited at most, since the start, while this replica had old commands to execute.
+    pub longest_wait_ms: AtomicU64,
     /// Checkpoints.
     pub checkpoints: AtomicU64,
     /// Commands to replay, and those that were.

@@ -14,6 +14,8 @@ mod demo;
 mod inspect;
 mod live;
 mod membership;
+mod numbers;
+mod recovery;
 mod replicas;
 mod report;
 mod restore;

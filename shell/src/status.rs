@@ -18,6 +18,7 @@ mod view;
 use crate::cli::StatusArguments;
 use crate::client::{Client, Timeouts};
 use crate::live::LiveArea;
+use crate::recovery::{self, Recovery};
 use crate::replicas::{self, ReplicaRow, ReplicasError};
 use crate::report;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -64,6 +65,8 @@ impl fmt::Display for NobodyTells {
 struct Look {
     address: String,
     replicas: Vec<ReplicaRow>,
+    /// How that one comes back, while it does.
+    recovery: Option<Recovery>,
 }
 
 impl Look {
@@ -146,8 +149,7 @@ impl Servers {
         if let Some((address, mut client)) = self.connected.take()
             && let Ok(replicas) = replicas::ask(&mut client)
         {
-            self.connected = Some((address.clone(), client));
-            return Ok(Look { address, replicas });
+            return Ok(self.looked(address, client, replicas));
         }
         let mut errors = Vec::new();
         for address in &self.addresses {
@@ -159,13 +161,18 @@ impl Servers {
                 }
             };
             match replicas::ask(&mut client) {
-                Ok(replicas) => {
-                    self.connected = Some((address.clone(), client));
-                    return Ok(Look { address: address.clone(), replicas });
-                }
+                Ok(replicas) => return Ok(self.looked(address.clone(), client, replicas)),
                 Err(error) => errors.push(error),
             }
         }
         Err(NobodyTells(errors))
+    }
+
+    fn looked(&mut self, address: String, mut client: Client, replicas: Vec<ReplicaRow>) -> Look {
+        let recovery = recovery::ask(&mut client);
+        if recovery.is_ok() {
+            self.connected = Some((address.clone(), client));
+        }
+        Look { address, replicas, recovery: recovery.ok().flatten().filter(Recovery::goes_on) }
     }
 }

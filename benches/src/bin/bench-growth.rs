@@ -131,7 +131,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let workload = Workload::new(keys, value_bytes as usize, common.seed());
         let mut more = vec!["--recovery".to_owned(), (*mode).clone()];
         // So much that none falls into the recovery.
-        more.extend(["--checkpoint-log-mb", "6000"].map(str::to_owned));
+        more.extend(["--checkpoint-log-mb", "6000", "--log-file-mb", "512"].map(str::to_owned));
         if let Point::Segments(count) = point {
             more.extend(["--segments".to_owned(), count.to_string()]);
         }

@@ -33,7 +33,8 @@ impl Arguments {
     /// A new cluster that takes no checkpoint by itself.
     fn cluster(&self, name: &str) -> Result<Cluster, Box<dyn Error>> {
         let skink = self.binary.path()?;
-        let more = ["--checkpoint-log-mb".to_owned(), "1000000".to_owned()];
+        // Nor is one due because an eighth of a log file is full of headers.
+        let more = ["--checkpoint-log-mb", "1000000", "--log-file-mb", "512"].map(str::to_owned);
         Ok(Cluster::start_with(Contender::Skink, &skink, self.common.temporary_folder(name)?, &more)?)
     }
 }

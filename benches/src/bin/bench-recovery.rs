@@ -11,11 +11,12 @@ use skink_benches::cli::{Binary, Common};
 use skink_benches::cluster::Cluster;
 use skink_benches::cluster::contender::Contender;
 use skink_benches::cluster::recovery::{self, Absence, Recovery};
-use skink_benches::plot::{Chart, Curve, Scale};
-use skink_benches::report::{Report, interleave};
+use skink_benches::plot::{Bars, Chart, Curve, Scale};
+use skink_benches::report::{Measurement, Report, interleave};
 use skink_benches::workload::Pick;
 use std::error::Error;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Measures how replicas come back.
@@ -49,7 +50,15 @@ struct Arguments {
     /// Segments of the state [default: the server's].
     #[arg(long)]
     segments: Option<u16>,
+    /// Measure nothing: draw the breakdown (figure 7) of an earlier run, whose `recovery.csv` this is, into --out.
+    #[arg(long)]
+    redraw: Option<PathBuf>,
 }
+
+/// What the breakdown is made of: when a process answers PING, a write, and is up to date.
+const PING: &str = "process answers PING";
+const FIRST_NEW: &str = "first new command answered (a write of another key)";
+const UP_TO_DATE: &str = "last old command (up to date)";
 
 /// A way of recovery with a dependency.
 struct Case {
@@ -92,6 +101,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{} connections with pipelines of 50 at the other replicas, at {} of their peak",
         arguments.connections, arguments.share
     ));
+    if let (Some(file), Some(out)) = (&arguments.redraw, common.out.as_deref()) {
+        break_down(&of_csv(&fs::read_to_string(file)?), &cases, out)?;
+        return Ok(());
+    }
     let failures = std::cell::Cell::new(0);
     interleave(&cases, common.rounds(), |case, round| {
         eprintln!("round {round}: {}", case.name());
@@ -130,10 +143,49 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>(())
     })?;
     report.publish(common.out.as_deref())?;
+    if let Some(out) = &common.out {
+        break_down(&report, &cases, out)?;
+    }
     match failures.get() {
         0 => Ok(()),
         count => Err(format!("{count} cases could not be measured").into()),
     }
+}
+
+/// The times of an earlier run.
+fn of_csv(csv: &str) -> Report {
+    let mut report = Report::new("recovery");
+    for line in csv.lines().skip(1) {
+        // report,metric,unit,better,contender,round,value, where contenders may be in quotes, and these metrics are not.
+        let mut fields = line.rsplitn(3, ',');
+        let (Some(value), Some(round), Some(rest)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let metric = [PING, FIRST_NEW, UP_TO_DATE].into_iter().find(|metric| rest.split(',').nth(1) == Some(metric));
+        let contender = match rest.strip_suffix('"') {
+            Some(quoted) => quoted.rsplit('"').next(),
+            None => rest.rsplit(',').next(),
+        };
+        if let (Some(metric), Some(contender), Ok(round), Ok(value)) = (metric, contender, round.parse(), value.parse())
+        {
+            report.add(contender, round, Measurement::lower(metric, "ms", value));
+        }
+    }
+    report
+}
+
+/// What the time until a replica is up to date is made of, as in the paper's figure 7.
+fn break_down(report: &Report, cases: &[Case], out: &Path) -> Result<(), Box<dyn Error>> {
+    let bar = |case: &Case| {
+        let seconds = |metric| report.median(metric, &case.name()).map(|ms| ms / 1e3);
+        let (ping, first, last) = (seconds(PING)?, seconds(FIRST_NEW)?, seconds(UP_TO_DATE)?);
+        // Where all is executed first, an answer comes after that.
+        Some((case.name(), vec![ping, (first - ping).max(0.0), (last - first).max(0.0)]))
+    };
+    let bars = Bars {
+        title: "from the start of the process, seconds".to_owned(),
+        parts: ["start, until PING", "until the first new command", "until up to date"].map(str::to_owned).into(),
+        bars: cases.iter().filter_map(bar).collect(),
+    };
+    Ok(bars.write(out, "recovery-breakdown")?)
 }
 
 /// Old and new commands over time, as in the paper's figures 5 and 6.

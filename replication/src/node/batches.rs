@@ -59,6 +59,11 @@ impl OwnBatches {
         self.incarnation = Some(incarnation);
     }
 
+    /// When the one came that has waited longest.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.outstanding.values().map(|outstanding| outstanding.submitted).min()
+    }
+
     /// Takes a batch in; answers with its id.
     pub(super) fn add(
         &mut self,

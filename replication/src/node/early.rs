@@ -60,6 +60,8 @@ pub(super) struct Early {
     pub(super) reads: u64,
     /// Commands that were executed ahead since the start.
     pub(super) commands: u64,
+    /// Ticks that a request waited at most, since the start, while there were old commands.
+    pub(super) longest_wait: u64,
 }
 
 impl Early {
@@ -114,6 +116,15 @@ impl Node {
     fn may_execute_early(&self) -> bool {
         let is_seen = Arc::strong_count(&self.execution.early.views) > 1;
         self.is_behind() && !is_seen && !self.execution.is_within_a_batch() && !self.handoffs.is_asking()
+    }
+
+    /// Takes note of how long requests have waited, where old commands may be the reason.
+    pub(super) fn note_waits(&mut self) {
+        if self.is_behind() {
+            let oldest = self.reads.oldest_parked().into_iter().chain(self.batches.oldest()).min();
+            let waited = oldest.map_or(0, |since| self.now.saturating_sub(since));
+            self.execution.early.longest_wait = self.execution.early.longest_wait.max(waited);
+        }
     }
 
     /// Executes own batches that are delivered, where many old ones are before them.

@@ -209,6 +209,11 @@ impl WaitingReads {
         self.parked.len() as u64
     }
 
+    /// When the one came that has waited longest for old commands.
+    pub(super) fn oldest_parked(&self) -> Option<u64> {
+        self.parked.values().map(|parked| parked.arrived).min()
+    }
+
     /// Those who have waited so long for an index.
     pub(super) fn expired(&mut self, now: u64, ticks: u64) -> Vec<TellReads> {
         let mut late = Vec::new();

@@ -98,11 +98,14 @@ pub struct EarlyCounts {
     pub reads: u64,
     /// Commands, since the start, that were executed before older ones.
     pub commands: u64,
+    /// Ticks that the request waited that waited longest, since the start, while there were old commands.
+    pub longest_wait: u64,
 }
 
 impl Node {
     pub(super) fn tick_status(&mut self) {
         self.watch_full_leader();
+        self.note_waits();
         if self.now.is_multiple_of(SAY) {
             let time_ms = self.engine.environment().clock.now_ms();
             let status = PeerMessage::Status(self.own_status(), time_ms);
@@ -225,6 +228,7 @@ impl Node {
             parked_batches: early.waiting() as u64,
             reads: early.reads,
             commands: early.commands,
+            longest_wait: early.longest_wait,
         }
     }
 

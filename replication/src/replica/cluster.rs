@@ -363,6 +363,8 @@ impl Runner {
         statistics.parked_batches.store(early.parked_batches, Ordering::Relaxed);
         statistics.early_reads.store(early.reads, Ordering::Relaxed);
         statistics.early_commands.store(early.commands, Ordering::Relaxed);
+        let longest_ms = early.longest_wait.saturating_mul(TICK.as_millis() as u64);
+        statistics.longest_wait_ms.store(longest_ms, Ordering::Relaxed);
         shared.is_stalled.store(self.node.is_full(), Ordering::Relaxed);
     }
 

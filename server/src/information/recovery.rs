@@ -28,6 +28,7 @@ pub(super) fn rows(report: &RecoveryReport, statistics: &Statistics) -> Fields {
         ("parked_batches", count(&statistics.parked_batches)),
         ("early_reads", count(&statistics.early_reads)),
         ("early_commands", count(&statistics.early_commands)),
+        ("longest_wait_ms", count(&statistics.longest_wait_ms)),
     ];
     rows.extend(handoff(report.handoff.as_ref()));
     rows

@@ -15,9 +15,10 @@ mod watch;
 
 use super::check::{Reads, check};
 use super::ledger::{Ledger, VALUE_LEN};
-use super::report::{ms, rate, say, step, thousands};
+use super::report::{ms, rate, say, step};
 use super::{DemoError, client_keys, interrupted, verify};
 use crate::cli::DemoArguments;
+use crate::numbers::thousands;
 use crate::verify::bytes;
 use load::Load;
 use members::{MEMBERS, Members};

@@ -1,5 +1,6 @@
-//! What the demo says, and how it writes numbers.
+//! What the demo says.
 
+use crate::numbers::thousands;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -27,30 +28,4 @@ pub fn rate(writes: u64, elapsed: Duration) -> String {
 /// In milliseconds.
 pub fn ms(elapsed: Duration) -> String {
     format!("{:.1} ms", elapsed.as_secs_f64() * 1_000.0)
-}
-
-/// A number with its digits in groups.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::thousands;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(
-            [thousands(0), thousands(999), thousands(1_000), thousands(1_234_567)],
-            ["0", "999", "1,000", "1,234,567"]
-        );
-    }
 }

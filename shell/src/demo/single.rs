@@ -9,11 +9,12 @@ mod load;
 
 use super::check::{Reads, check};
 use super::ledger::{Ledger, VALUE_LEN};
-use super::report::{ms, rate, say, step, thousands};
+use super::report::{ms, rate, say, step};
 use super::server::{Place, Server};
 use super::{DemoError, TIMEOUTS, client_keys, interrupted, is_not_ready, verify};
 use crate::cli::DemoArguments;
 use crate::client::{Client, Reply};
+use crate::numbers::thousands;
 use crate::verify::bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use load::Load;

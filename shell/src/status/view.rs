@@ -31,7 +31,11 @@ fn cells(row: &ReplicaRow) -> [String; 8] {
 
 /// A table with a line about all replicas below it.
 pub(super) fn table(look: &Look) -> String {
-    format!("{}{}\n", table::table(COLUMNS, look.replicas.iter().map(cells)), summary(look))
+    let recovery = look
+        .recovery
+        .as_ref()
+        .map_or_else(String::new, |recovery| format!("{} is {}\n", look.address, recovery.progress()));
+    format!("{}{recovery}{}\n", table::table(COLUMNS, look.replicas.iter().map(cells)), summary(look))
 }
 
 /// A line for each replica, `name=value` after its number.
@@ -64,7 +68,7 @@ mod tests {
         let mut behind = replica(3, "follower", "catching up", 1200);
         (behind.executed, behind.lag) = (900, 334);
         let replicas = vec![replica(1, "follower", "serving", 1234), replica(2, "leader", "serving", 1234), behind];
-        Look { address: "127.0.0.1:7379".to_string(), replicas }
+        Look { address: "127.0.0.1:7379".to_string(), replicas, recovery: None }
     }
 
     #[test]

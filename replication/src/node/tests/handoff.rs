@@ -121,6 +121,18 @@ fn what_somebody_waits_for_comes_first() {
 }
 
 #[test]
+fn before_the_first_answer_nothing_comes_but_what_somebody_waits_for() {
+    let mut cluster = missed(&busy(900));
+    cluster.until("a donor has a cut", |cluster| cluster.node(3).handoff().is_some());
+    assert!(cluster.node(3).execution.plan.entered().is_none(), "what is up to the cut is nobody's business");
+    cluster.run(3);
+    assert_eq!(report(&mut cluster, 3).versions, 0);
+    // Nobody asks: it begins all the same.
+    cluster.until("it is handed over", |cluster| cluster.node(3).handoff().is_some_and(|report| report.is_done));
+    cluster.check_equal(&[1, 2, 3]);
+}
+
+#[test]
 fn what_is_written_over_need_not_come_first() {
     let mut cluster = missed(&busy(900));
     slow(&mut cluster);

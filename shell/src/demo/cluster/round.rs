@@ -7,8 +7,10 @@ use super::members::{MEMBERS, Members, TIMEOUTS};
 use super::pace::Pauses;
 use super::screen::Screen;
 use crate::client::{Client, Reply};
-use crate::demo::report::{ms, thousands};
+use crate::demo::report::ms;
 use crate::demo::{self, DemoError, interrupted, is_not_ready};
+use crate::numbers::thousands;
+use crate::recovery;
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -84,6 +86,9 @@ pub fn play(
         "caught up",
         &format!("{} after its start, with {missed} batches that it had missed", ms(started.elapsed())),
     );
+    if let Some(recovery) = recovery::ask(&mut Client::connect(load.address(killed), TIMEOUTS)?)? {
+        screen.step("", &recovery.summary());
+    }
     let Pauses { of_all, of_a_client } = load.pace.pauses();
     let stopped =
         format!("writes paused for {} at most, and no client waited longer than {}", ms(of_all), ms(of_a_client));

@@ -4,7 +4,8 @@ use super::load::Load;
 use super::members::{MEMBERS, own_row};
 use super::screen::Screen;
 use crate::client::{Client, Timeouts};
-use crate::demo::report::thousands;
+use crate::numbers::thousands;
+use crate::recovery::{self, Recovery};
 use crate::replicas::ReplicaRow;
 use crate::table::{Column, table};
 use std::fmt::Write;
@@ -43,19 +44,25 @@ pub fn watch(load: &Load, screen: &Screen) {
         let seconds = before.0.elapsed().as_secs_f64();
         let views = clients.iter_mut().enumerate().map(|(member, client)| {
             let writes = acknowledged[member].saturating_sub(before.1[member]);
+            let row = look(load, member, client);
+            let recovery = row.as_ref().filter(|row| !row.is_serving()).and_then(|_| recover(client));
             View {
                 member,
                 writes_per_second: (writes as f64 / seconds) as u64,
                 is_alive: load.is_alive(member),
-                row: look(load, member, client),
+                row,
+                recovery,
             }
         });
         let views: Vec<View> = views.collect();
         before = (Instant::now(), acknowledged);
         if screen.in_terminal() {
-            screen.paint(&table(COLUMNS, views.iter().map(View::cells)));
+            let mut text = table(COLUMNS, views.iter().map(View::cells));
+            views.iter().filter_map(View::comes_back).for_each(|line| text.push_str(&format!("{line}\n")));
+            screen.paint(&text);
         } else {
             screen.say(&line(&views));
+            views.iter().filter_map(View::comes_back).for_each(|line| screen.say(&line));
         }
     }
     screen.paint("");
@@ -73,6 +80,15 @@ fn look(load: &Load, member: usize, client: &mut Option<Client>) -> Option<Repli
     row.ok()
 }
 
+/// What a replica says of its start, if that goes on.
+fn recover(client: &mut Option<Client>) -> Option<Recovery> {
+    let recovery = recovery::ask(client.as_mut()?);
+    if recovery.is_err() {
+        *client = None;
+    }
+    recovery.ok()?.filter(Recovery::goes_on)
+}
+
 /// How a replica is seen.
 struct View {
     member: usize,
@@ -80,9 +96,17 @@ struct View {
     is_alive: bool,
     /// None while it does not answer.
     row: Option<ReplicaRow>,
+    /// How it comes back, while it does.
+    recovery: Option<Recovery>,
 }
 
 impl View {
+    /// A line about how it comes back.
+    fn comes_back(&self) -> Option<String> {
+        let recovery = self.recovery.as_ref()?;
+        Some(format!("  replica {} is {}", self.member + 1, recovery.progress()))
+    }
+
     fn cells(&self) -> [String; 7] {
         let number = |of: fn(&ReplicaRow) -> u64| self.row.as_ref().map_or("-".to_string(), |row| thousands(of(row)));
         [
@@ -129,9 +153,10 @@ mod tests {
             writes_per_second: 12_345,
             is_alive: true,
             row: Some(replica(1, "leader", "serving", 6789)),
+            recovery: None,
         };
         assert_eq!(alive.cells(), ["1", "leader", "12,345", "6,789", "6,789", "0", "serving"]);
-        let dead = View { member: 1, writes_per_second: 0, is_alive: false, row: None };
+        let dead = View { member: 1, writes_per_second: 0, is_alive: false, row: None, recovery: None };
         assert_eq!(dead.cells(), ["2", "-", "0", "-", "-", "-", "dead"]);
         let starting = View { is_alive: true, ..dead };
         assert_eq!(starting.cells().last().map(String::as_str), Some("starting"));

@@ -212,7 +212,7 @@ impl Node {
         let mut seen: HashSet<Goal> = goals.iter().copied().collect();
         let mut commands: Vec<(Instance, usize)> = Vec::new();
         let mut keys: Vec<KeyHash> = Vec::new();
-        let mut overwritten: Vec<KeyHash> = Vec::new();
+        let mut overwritten: Vec<(KeyHash, Instance)> = Vec::new();
         let mut is_complete = true;
         while let Some((instance, digest)) = heap.pop() {
             if seen.len() > MAX_CLOSURE.max(2 * goals.len()) {
@@ -230,8 +230,10 @@ impl Node {
             for number in loaded.touching(digest).filter(|number| !part.is_done(*number)) {
                 commands.push((instance, number));
                 let Some(touches) = loaded.touches(number) else { return Ok(false) };
-                let seen_or_not = if loaded.is_blind(number) { &mut overwritten } else { &mut keys };
-                seen_or_not.extend_from_slice(touches);
+                match loaded.is_blind(number) {
+                    true => overwritten.extend(touches.iter().map(|key| (*key, instance))),
+                    false => keys.extend_from_slice(touches),
+                }
                 for other in touches.iter().map(|key| key.digest()) {
                     if seen.insert((instance, other)) {
                         heap.push((instance, other));

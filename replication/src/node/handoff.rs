@@ -116,8 +116,8 @@ struct Open {
     on_the_way: BTreeMap<u16, u64>,
     /// Keys that are here ahead of their segments.
     pulled: HashSet<KeyHash>,
-    /// Hashes of keys that were written over before they came.
-    overwritten: HashSet<KeyHash>,
+    /// Hashes of keys that were written over before they came, and by which instance.
+    overwritten: HashMap<KeyHash, Instance>,
     /// Keys that are on their way, and since when.
     asked: HashMap<KeyHash, u64>,
     /// Keys that somebody waits for, to be asked for.
@@ -156,7 +156,7 @@ impl Open {
             segments: vec![0; segments],
             on_the_way: BTreeMap::new(),
             pulled: HashSet::new(),
-            overwritten: HashSet::new(),
+            overwritten: HashMap::new(),
             asked: HashMap::new(),
             wanted: Vec::new(),
             opened: now,
@@ -423,6 +423,8 @@ impl Node {
         let before = self.handoffs.open();
         let wanted: Vec<KeyHash> = before.as_ref().map_or_else(Vec::new, |open| open.asked.keys().copied().collect());
         open.overwritten = before.map(|open| std::mem::take(&mut open.overwritten)).unwrap_or_default();
+        // The others are in the cut, as all keys are.
+        open.overwritten.retain(|_, by| *by > instance);
         open.asked = wanted.iter().map(|hash| (*hash, now)).collect();
         open.wanted = wanted;
         tracing::info!(donor = %from, %instance, %base, "another replica hands over its state");

@@ -11,6 +11,7 @@ use crate::batch::LocalCommand;
 use crate::node::Touches;
 use crate::node::part::touches_of;
 use skink_engine::key::KeyHash;
+use skink_engine::position::Instance;
 
 impl Node {
     /// Whether a key is here as of the cut that is handed over, or newer; if not, it is asked for.
@@ -54,8 +55,8 @@ impl Node {
         }
     }
 
-    /// Keys are about to be written over, whether they are here or not.
-    pub(in crate::node) fn overwrites(&mut self, keys: Vec<KeyHash>) {
+    /// Keys are about to be written over by these instances, whether they are here or not.
+    pub(in crate::node) fn overwrites(&mut self, keys: Vec<(KeyHash, Instance)>) {
         if let Some(open) = self.handoffs.open() {
             open.overwritten.extend(keys);
         }

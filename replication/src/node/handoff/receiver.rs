@@ -130,7 +130,7 @@ impl Node {
         let mut doubtful: HashSet<KeyHash> = HashSet::new();
         self.engine.keys_between(segment, digests.clone(), instance, &mut |hash, key| match known.get_mut(&hash) {
             // One that was written over is not visited: this is another one of its hash.
-            _ if open.overwritten.contains(&hash) && !open.pulled.contains(&hash) => drop(doubtful.insert(hash)),
+            _ if open.overwritten.contains_key(&hash) && !open.pulled.contains(&hash) => drop(doubtful.insert(hash)),
             Some(left) if *left > 0 => *left -= 1,
             Some(_) => drop(doubtful.insert(hash)),
             None => gone.push(Bytes::copy_from_slice(key)),

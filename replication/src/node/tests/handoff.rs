@@ -185,10 +185,13 @@ fn where_a_donor_goes_another_one_goes_on_and_nothing_is_executed_twice() {
     let add = |number: usize| Command::Increment { key: format!("count/{}", number % 7).into(), by: 1 };
     let ahead: Vec<_> = (0..20).map(|number| cluster.execute(3, add(number))).collect();
     cluster.until("some are answered", |_| ahead.iter().any(|answer| answer.lock().is_some()));
+    // Written over before they come, and in the next donor's cut.
+    write_at(&mut cluster, 3, &(400..460).map(|number| format!("busy/{number}")).collect::<Vec<_>>());
     cluster.kill(first.donor.get());
     write_at(&mut cluster, other, &busy(100));
     cluster.until("another one hands over", |cluster| cluster.node(3).handoff().is_some_and(|it| it.is_done));
-    assert_eq!(report(&mut cluster, 3).donor.get(), other);
+    let second = report(&mut cluster, 3);
+    assert!(second.donor.get() == other && second.pulled_keys < 30, "no more than were waited for: {second:?}");
     cluster.heal();
     cluster.check_equal(&[1, 2, 3]);
 }

@@ -28,8 +28,9 @@ use skink_engine::position::Instance;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-/// Headers that are entered into the plan in one cycle: some milliseconds, in which nobody is answered.
-const MAX_ENTERED: usize = 512;
+/// Headers that are entered into the plan in one cycle: some 15 ms. With fewer it takes longer until all are, for which everybody
+/// waits who waits at all.
+const MAX_ENTERED: usize = 4096;
 /// Batches whose payloads are read in one cycle to execute commands ahead: the rest waits for the next.
 const MAX_LOADS: usize = 64;
 /// Batches that one command may depend on by way of others' keys; more are left to execution in order.

@@ -122,7 +122,7 @@ mod tests {
         let page = encode_page(b"SKINKTST", &(7_u64, "name".to_string()));
         assert_eq!(page.len(), PAGE_LEN);
         assert_eq!(decode(b"SKINKTST", &page), Ok((7_u64, "name".to_string())));
-        assert!(decode::<(u64, String)>(b"SKINKXXX", &page).is_err());
+        assert!(decode::<(u64, String)>(b"SKINKALT", &page).is_err());
         let small = encode(b"SKINKTST", &(7_u64, "name".to_string()));
         for bit in 0..small.len() * 8 {
             let mut damaged = small.clone();

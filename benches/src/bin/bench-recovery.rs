@@ -10,7 +10,7 @@ use clap::Parser;
 use skink_benches::cli::{Binary, Common};
 use skink_benches::cluster::Cluster;
 use skink_benches::cluster::contender::Contender;
-use skink_benches::cluster::recovery::{self, Absence, Recovery};
+use skink_benches::cluster::recovery::{self, Absence, FIRST_NEW, PING, Recovery, UP_TO_DATE};
 use skink_benches::plot::{Bars, Chart, Curve, Scale};
 use skink_benches::report::{Measurement, Report, interleave};
 use skink_benches::workload::Pick;
@@ -51,14 +51,9 @@ struct Arguments {
     #[arg(long)]
     segments: Option<u16>,
     /// Measure nothing: draw the breakdown (figure 7) of an earlier run, whose `recovery.csv` this is, into --out.
-    #[arg(long)]
+    #[arg(long, requires = "out")]
     redraw: Option<PathBuf>,
 }
-
-/// What the breakdown is made of: when a process answers PING, a write, and is up to date.
-const PING: &str = "process answers PING";
-const FIRST_NEW: &str = "first new command answered (a write of another key)";
-const UP_TO_DATE: &str = "last old command (up to date)";
 
 /// A way of recovery with a dependency.
 struct Case {

@@ -37,6 +37,13 @@ const PROMPT: Duration = Duration::from_millis(10);
 const MISSED_KEY: &[u8] = b"missed";
 const FRESH_KEY: &[u8] = b"fresh";
 
+/// Metric: when its process answers `PING`.
+pub const PING: &str = "process answers PING";
+/// Metric: when it answers a command that depends on nothing old.
+pub const FIRST_NEW: &str = "first new command answered (a write of another key)";
+/// Metric: when it has executed, or was handed, all that it had missed.
+pub const UP_TO_DATE: &str = "last old command (up to date)";
+
 /// What the replica misses, and under which load.
 #[derive(Debug, Clone, Copy)]
 pub struct Absence {
@@ -161,10 +168,10 @@ fn report(seen: Seen, others: &OthersFigures, peak: f64) -> Recovery {
     let measurements = vec![
         Measurement::higher("peak of the load", "k/s", peak / 1e3),
         Measurement::higher("commands that it missed", "k", seen.missed as f64 / 1e3),
-        Measurement::lower("process answers PING", "ms", ms(seen.ready)),
-        Measurement::lower("first new command answered (a write of another key)", "ms", ms(seen.first_write)),
+        Measurement::lower(PING, "ms", ms(seen.ready)),
+        Measurement::lower(FIRST_NEW, "ms", ms(seen.first_write)),
         Measurement::lower("first answer that depends on an old command", "ms", ms(seen.first_read)),
-        Measurement::lower("last old command (up to date)", "ms", ms(up_to_date)),
+        Measurement::lower(UP_TO_DATE, "ms", ms(up_to_date)),
         Measurement::higher("own clients, before", "k/s", own_normal / 1e3),
         Measurement::higher("own clients, until up to date / before", "x", own_meanwhile / own_normal.max(1.0)),
         Measurement::lower("own clients, before: p99", "ms", ms(quantile(&seen.normal, 0.99))),

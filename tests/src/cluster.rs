@@ -22,6 +22,9 @@ pub fn others(replica: usize) -> Vec<usize> {
 /// How long a cluster may take to get somewhere on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// In which steps a replica looks whether there is a leader.
+const ELECTION: Duration = Duration::from_millis(200);
+
 const CLIENT_PORT: u16 = 7379;
 const PEER_PORT: u16 = 7380;
 
@@ -291,7 +294,9 @@ impl Cluster {
                 return;
             }
             if attempt > 0 {
-                // Of two that see that there is no leader, always the same one may be the first: a start changes that.
+                // Of two that see that there is no leader, always the same one may be the first, as their timers keep
+                // their distance: a start changes that, but one at an even pace would always change it to the same.
+                std::thread::sleep(ELECTION.mul_f64(rand::rng().random_range(0.0..2.0)));
                 let third = others(replica).into_iter().find(|other| *other != leader).expect("there are three");
                 self.kill9(third);
                 self.restart(third);

@@ -314,6 +314,7 @@ impl Node {
         self.give()?;
         self.plan_ahead();
         self.execute_early()?;
+        self.execute_meanwhile()?;
         self.pass_reads()?;
         self.pull();
         self.compare_digests()

@@ -37,7 +37,8 @@ impl Node {
         let (batches, reads) = (self.batches.expired(self.now, ticks), self.reads.expired(self.now, ticks));
         let ms = self.options.request_timeout.as_millis();
         let parked = self.reads.expired_parked(self.now, ticks);
-        let is_why = if self.is_full() { "'s disk is full: it" } else { " is catching up: it" };
+        let is_full = self.is_full() || self.log.has_refused_payload();
+        let is_why = if is_full { "'s disk is full: it" } else { " is catching up: it" };
         for Passing { tell, passes, .. } in parked {
             let why = format!(
                 "this replica{is_why} has not executed within {ms} ms what the read must see; use another one, or try \
@@ -51,7 +52,15 @@ impl Node {
             );
             self.outputs.push(Output::Answer(reply, Err(Refusal::Late(why))));
         }
-        let batches = batches.unknown;
+        // Somebody leads, and has said so.
+        for tell in reads.without_headers {
+            let why = format!(
+                "this replica{is_why} has not heard within {ms} ms of all that the read must see; use another one, or try \
+                 again later"
+            );
+            self.outputs.push(Output::Pass(tell, Passes::Rest, Err(Refusal::CatchingUp(why))));
+        }
+        let (batches, reads) = (batches.unknown, reads.without_index);
         if batches.is_empty() && reads.is_empty() {
             return;
         }

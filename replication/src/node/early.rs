@@ -74,6 +74,13 @@ impl Early {
         self.asked.clear();
     }
 
+    /// The commands of a batch are not needed any more, if it is the last one that was loaded.
+    pub(super) fn unload(&mut self, instance: Instance) {
+        if let Some((_, bytes)) = self.loaded.pop_back_if(|(last, _)| *last == instance) {
+            self.loaded_bytes -= bytes;
+        }
+    }
+
     /// Own batches that wait.
     pub(super) fn waiting(&self) -> usize {
         self.own.len()
@@ -114,7 +121,7 @@ impl Node {
     }
 
     /// Whether it is worth it, and nobody minds.
-    fn may_execute_early(&self) -> bool {
+    pub(super) fn may_execute_early(&self) -> bool {
         let is_seen = Arc::strong_count(&self.execution.early.views) > 1;
         self.is_behind() && !is_seen && !self.execution.is_within_a_batch() && !self.handoffs.is_asking()
     }
@@ -269,7 +276,7 @@ impl Node {
     }
 
     /// Executes a command ahead; whether the disk had room.
-    fn execute_one(&mut self, instance: Instance, number: usize) -> Result<bool, Fault> {
+    pub(super) fn execute_one(&mut self, instance: Instance, number: usize) -> Result<bool, Fault> {
         let Some(planned) = self.execution.plan.get_mut(instance) else { return Ok(false) };
         let id = planned.header().map(|header| header.id);
         let (Some(part), Some(id)) = (&mut planned.part, id) else { return Ok(false) };
@@ -294,7 +301,7 @@ impl Node {
     }
 
     /// Brings a batch's commands to memory; whether they are there. A payload that is missing is asked for.
-    fn load(&mut self, instance: Instance, reader: &mut BodyReader<'_>) -> Result<bool, Fault> {
+    pub(super) fn load(&mut self, instance: Instance, reader: &mut BodyReader<'_>) -> Result<bool, Fault> {
         let Some(planned) = self.execution.plan.get(instance) else { return Ok(false) };
         if planned.part.as_ref().is_some_and(|part| part.loaded.is_some()) {
             return Ok(true);

@@ -31,6 +31,8 @@ const CONTACT_TICKS: u64 = 20;
 /// What is executed in one turn is about so much at most, so that a turn takes a millisecond, whatever the batches are.
 pub(super) const MAX_BURST_COMMANDS: u64 = 512;
 pub(super) const MAX_BURST_BYTES: usize = 1 << 20;
+/// Batches that are passed in one turn, of which those cost next to nothing that were executed ahead.
+const MAX_PASSED: usize = 4096;
 /// Decided batches that wait for execution before this node takes part in no more.
 const MAX_DELIVERED: usize = 1 << 16;
 
@@ -118,7 +120,7 @@ impl Execution {
         self.progress.ids.is_over(id)
     }
 
-    /// A checkpoint takes the place of what was executed.
+    /// A checkpoint takes the place of what was executed, or a state that is handed over.
     pub(super) fn install(&mut self, progress: Progress) {
         assert!(!self.is_within_a_batch(), "E3: no batch is executed half");
         self.delivered.retain(|delivered| delivered.instance > progress.instance);
@@ -126,11 +128,6 @@ impl Execution {
         self.plan.clear();
         self.early.clear();
         self.progress = progress;
-    }
-
-    /// Execution goes on behind an instance whose state is handed over.
-    pub(super) fn jump(&mut self, progress: Progress) {
-        self.install(progress);
     }
 
     /// Whether a batch is begun and not done.
@@ -180,9 +177,9 @@ impl Node {
         }
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
-        let (mut commands, mut bytes) = (0, 0);
-        for _ in 0..self.burst() {
-            if commands >= MAX_BURST_COMMANDS || bytes >= MAX_BURST_BYTES {
+        let (mut commands, mut bytes, mut left) = (0, 0, self.burst());
+        for _ in 0..MAX_PASSED {
+            if left == 0 || commands >= MAX_BURST_COMMANDS || bytes >= MAX_BURST_BYTES {
                 break;
             }
             if self.execution.goes_on() && self.execution.current.is_none() {
@@ -192,16 +189,20 @@ impl Node {
                 }
                 (commands, bytes) = (commands + by_crew, bytes + their_bytes);
                 if by_crew > 0 {
+                    left -= 1;
                     continue;
                 }
             }
-            let executed = self.execution.commands;
             // What a replica that was added gets may come before the state that it goes on from.
             let Some(next) = self.execution.delivered.front().filter(|_| self.execution.goes_on()) else { break };
             let instance = next.instance;
+            // It costs nothing more then.
+            let (is_executed, executed) = (self.execution.plan.is_executed(instance), self.execution.commands);
             let goes_on = match next.content.clone() {
                 DeliveredContent::Header { header, payload } => {
-                    if let Content::Commands { payload_len, .. } = header.content {
+                    if let Content::Commands { payload_len, .. } = header.content
+                        && !is_executed
+                    {
                         bytes += payload_len as usize;
                     }
                     self.execute_header(instance, &header, payload, &mut reader)?
@@ -221,7 +222,9 @@ impl Node {
                 return Ok(());
             }
             self.execution.delivered.pop_front();
-            commands += self.execution.commands - executed;
+            if !is_executed {
+                (commands, left) = (commands + self.execution.commands - executed, left - 1);
+            }
         }
         self.is_stirred |= self.execution.goes_on();
         Ok(())
@@ -479,15 +482,15 @@ impl Node {
 
     /// Enters what was delivered into the plan, if somebody here waits for what is behind other batches.
     pub(super) fn plan_ahead(&mut self) {
-        self.execution.plan.release(self.execution.progress.instance);
+        let executed = self.execution.progress.instance;
+        self.execution.plan.release(executed);
         if self.execution.plan.entered().is_none() {
             self.execution.early.clear();
         }
-        let executed = self.execution.progress.instance;
         let is_asked = self.reads.highest_index(self.execution.covered()).is_some_and(|index| index > executed);
         let is_read = is_asked || self.reads.parked() > 0;
         let is_behind = self.is_behind() && self.batches.len() > 0;
-        if is_read || is_behind || self.execution.plan.entered().is_some() {
+        if is_read || is_behind || self.handoffs.is_open() || self.execution.plan.entered().is_some() {
             self.enter_delivered();
         }
     }

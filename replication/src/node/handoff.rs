@@ -19,6 +19,7 @@ mod donor;
 mod finish;
 mod jump;
 mod keys;
+mod meanwhile;
 pub mod message;
 mod options;
 mod receiver;
@@ -118,6 +119,8 @@ struct Open {
     pulled: HashSet<KeyHash>,
     /// Hashes of keys that were written over before they came, and by which instance.
     overwritten: HashMap<KeyHash, Instance>,
+    /// The first batch behind the cut of which nothing was tried to be executed.
+    next: Instance,
     /// Keys that are on their way, and since when.
     asked: HashMap<KeyHash, u64>,
     /// Keys that somebody waits for, to be asked for.
@@ -157,6 +160,7 @@ impl Open {
             on_the_way: BTreeMap::new(),
             pulled: HashSet::new(),
             overwritten: HashMap::new(),
+            next: floor.next(),
             asked: HashMap::new(),
             wanted: Vec::new(),
             opened: now,

@@ -132,12 +132,15 @@ impl Part {
     }
 
     pub(super) fn is_settled(&self, digest: u32) -> bool {
-        self.settled.contains(&digest)
+        self.is_whole() || self.settled.contains(&digest)
     }
 
     /// All commands that touch this key are executed.
     pub(super) fn settle(&mut self, digest: u32) {
-        self.settled.insert(digest);
+        match self.is_whole() {
+            true => self.settled = HashSet::new(),
+            false => drop(self.settled.insert(digest)),
+        }
     }
 
     pub(super) fn is_done(&self, number: usize) -> bool {

@@ -256,6 +256,11 @@ impl Plan {
         self.batches.get_mut(at)
     }
 
+    /// Whether all of a batch was executed ahead.
+    pub(super) fn is_executed(&self, instance: Instance) -> bool {
+        self.get(instance).and_then(|planned| planned.part.as_ref()).is_some_and(|part| part.is_whole())
+    }
+
     /// The last instance of which something was executed early; at or below what is executed, nothing is.
     pub(super) fn last_early(&self) -> Instance {
         self.last_early

@@ -56,6 +56,15 @@ pub(super) struct Passing {
     pub(super) is_wide: bool,
 }
 
+/// Reads that have waited too long before it is known what they wait for.
+#[derive(Default)]
+pub(super) struct LateReads {
+    /// No leader with a majority has said what they must see.
+    pub(super) without_index: Vec<TellReads>,
+    /// What they must see is decided, and not here.
+    pub(super) without_headers: Vec<TellReads>,
+}
+
 impl Parked {
     fn alone(self) -> Passing {
         Passing { tell: self.tell, passes: Passes::Some(vec![self.number]), is_wide: self.touches.is_wide() }
@@ -214,13 +223,17 @@ impl WaitingReads {
         self.parked.values().map(|parked| parked.arrived).min()
     }
 
-    /// Those who have waited so long for an index.
-    pub(super) fn expired(&mut self, now: u64, ticks: u64) -> Vec<TellReads> {
-        let mut late = Vec::new();
+    /// Those who have waited so long for an index, or for headers up to it.
+    pub(super) fn expired(&mut self, now: u64, ticks: u64) -> LateReads {
+        let mut late = LateReads::default();
         let is_late = |arrived: u64| now.saturating_sub(arrived) >= ticks;
         self.groups.retain_mut(|group| {
             if is_late(group.arrived) {
-                late.extend(std::mem::take(&mut group.questions).into_iter().map(|question| question.tell));
+                let tell = std::mem::take(&mut group.questions).into_iter().map(|question| question.tell);
+                match group.index {
+                    None => late.without_index.extend(tell),
+                    Some(_) => late.without_headers.extend(tell),
+                }
             }
             !is_late(group.arrived)
         });
@@ -355,8 +368,16 @@ mod tests {
         assert_eq!(asked.pass(2, 4), [(1, Passes::Some(Vec::new()))]);
         asked.ask(2, &[1]);
         assert!(asked.reads.close_group(7).is_some());
-        assert_eq!((asked.reads.expired(5, 5).len(), asked.reads.expired_parked(4, 5).len()), (0, 0));
-        assert_eq!((asked.reads.expired(12, 5).len(), asked.reads.expired_parked(5, 5).len()), (1, 1));
+        asked.ask(3, &[1]);
+        let read = asked.reads.close_group(7).unwrap();
+        asked.reads.set_index(read, at(8));
+        let mut late = |now| {
+            let groups = asked.reads.expired(now, 5);
+            let parked = asked.reads.expired_parked(now.min(5), 5);
+            (groups.without_index.len(), groups.without_headers.len(), parked.len())
+        };
+        assert_eq!(late(4), (0, 0, 0));
+        assert_eq!(late(12), (1, 1, 1));
         assert!(asked.pass(9, 9).is_empty());
         assert!(asked.reads.drain().is_empty() && asked.reads.drain_parked().is_empty());
     }

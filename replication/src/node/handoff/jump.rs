@@ -172,7 +172,7 @@ impl Node {
         tracing::info!(%donor, %instance, %base, "what was missed is left out: another replica hands over its state");
         self.protocol.handle(Event::CheckpointInstalled { checkpoint: facts.at(instance) });
         self.protocol.learn_incarnations(&facts.incarnations);
-        self.execution.jump(jump.progress());
+        self.execution.install(jump.progress());
         self.handoffs.jumped = instance;
         self.handoffs.gaps = 0;
         self.state_came(&facts)?;

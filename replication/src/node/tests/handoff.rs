@@ -150,6 +150,27 @@ fn what_is_written_over_need_not_come_first() {
     cluster.has(3, &busy(500));
 }
 
+/// Else all of it would be executed at the end, in one go.
+#[test]
+fn what_is_decided_meanwhile_is_executed_at_once_where_it_waits_for_nothing() {
+    let mut cluster = missed(&busy(900));
+    slow(&mut cluster);
+    cluster.until("it has begun", |cluster| cluster.node(3).handoff().is_some_and(|it| it.versions > 0));
+    // Some are behind what waits for the old value, in the same batch or a later one.
+    let mut answers: Vec<_> = (400..440).map(|number| cluster.execute(1, append(&format!("busy/{number}")))).collect();
+    answers.extend(busy(460).iter().skip(400).chain(&busy(60)).map(|key| cluster.write(1, key)));
+    cluster.until("all are answered", |_| answers.iter().all(|answer| answer.lock().is_some()));
+    cluster.run(2);
+    assert!(!report(&mut cluster, 3).is_done, "else nothing is shown");
+    let node = cluster.node(3);
+    let ahead = node.execution.early.commands;
+    assert!((80..=90).contains(&ahead), "{ahead} were executed ahead");
+    assert!(node.execution.plan.is_executed(node.execution.delivered()), "the last one is");
+    assert_eq!(report(&mut cluster, 3).pulled_keys, 0, "no key comes ahead of its segment for it");
+    cluster.check_equal(&[1, 2, 3]);
+    assert!(report(&mut cluster, 3).is_done);
+}
+
 #[test]
 fn keys_that_are_gone_are_gone_and_those_that_came_again_are_there() {
     let mut cluster = Cluster::of(3, RecoveryMode::Handoff);
@@ -353,7 +374,8 @@ fn what_is_left_after_a_hand_off_is_executed_and_not_handed_over_again() {
     cluster.node(3).options.burst = 1;
     let mut answers = Vec::new();
     while !report(&mut cluster, 3).is_done {
-        answers.extend(busy(60).iter().map(|key| cluster.write(1, key)));
+        // What adds to what there is can't be executed meanwhile.
+        answers.extend(busy(60).iter().map(|key| cluster.execute(1, append(key))));
         cluster.tick();
     }
     assert!(cluster.node(3).execution.delivered.len() >= cluster.node(3).options.handoff.lag, "else nothing is shown");

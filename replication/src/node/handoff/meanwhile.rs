@@ -1,0 +1,121 @@
+//! What is decided while the state is handed over: it is executed at once where nothing of it has to be waited for, so that it is
+//! not left for the end, when all of it would be executed in one go and clients would wait.
+//!
+//! ```text
+//! behind the cut, in order:  batch --> batch --> batch ...        each once
+//!   of each, a command is executed if all before it on its keys are, and
+//!     it only writes over them, or they are here
+//!   what is left of it is executed when all is here
+//! ```
+
+use super::super::execution::{Execution, MAX_BURST_BYTES, MAX_BURST_COMMANDS};
+use super::super::part::Loaded;
+use super::{FIRST_TICKS, Node};
+use skink_engine::error::Fault;
+use skink_engine::key::KeyHash;
+use skink_engine::log::BodyReader;
+use skink_engine::position::Instance;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// The commands of a batch, as far as they can be executed.
+#[derive(Default)]
+struct Ripe {
+    commands: Vec<usize>,
+    /// Keys that some of them only write over.
+    overwritten: Vec<(KeyHash, Instance)>,
+    /// Keys of which nothing is left in it afterwards.
+    settled: Vec<u32>,
+}
+
+impl Node {
+    /// Executes what is decided behind the cut that is handed over, as far as one turn goes.
+    pub(in crate::node) fn execute_meanwhile(&mut self) -> Result<(), Fault> {
+        let (now, has_answered) = (self.now, self.execution.has_answered);
+        let Some(open) = self.handoffs.open() else { return Ok(()) };
+        // First answers first.
+        let is_early = !has_answered && now.saturating_sub(open.opened) < FIRST_TICKS;
+        let mut next = open.next;
+        if is_early || !self.may_execute_early() {
+            return Ok(());
+        }
+        let engine = Arc::clone(&self.engine);
+        let mut reader = BodyReader::new(engine.log_files());
+        let (mut commands, mut bytes) = (0, 0);
+        while self.execution.plan.get(next).is_some() && self.execution.plan.barrier(next).is_none() {
+            if commands >= MAX_BURST_COMMANDS || bytes >= MAX_BURST_BYTES {
+                self.is_stirred = true;
+                break;
+            }
+            let Some((executed, size)) = self.execute_ripe(next, &mut reader)? else { break };
+            (commands, bytes) = (commands + executed, bytes + size);
+            next = next.next();
+        }
+        if let Some(open) = self.handoffs.open() {
+            open.next = next;
+        }
+        Ok(())
+    }
+
+    /// Executes what can be executed of a batch; how many commands, and the bytes of the batch. `None` where it isn't here, or
+    /// there is no room on the disk.
+    fn execute_ripe(&mut self, instance: Instance, reader: &mut BodyReader<'_>) -> Result<Option<(u64, usize)>, Fault> {
+        let plan = &self.execution.plan;
+        if plan.is_executed(instance) || plan.get(instance).is_none_or(|planned| planned.header().is_none()) {
+            return Ok(Some((0, 0)));
+        }
+        if !self.load(instance, reader)? {
+            return Ok(None);
+        }
+        let Some((ripe, size)) = self.ripe(instance) else { return Ok(None) };
+        self.overwrites(ripe.overwritten);
+        let count = ripe.commands.len() as u64;
+        for number in ripe.commands {
+            if !self.execute_one(instance, number)? {
+                return Ok(None);
+            }
+        }
+        let Execution { plan, early, .. } = &mut self.execution;
+        if let Some(part) = plan.get_mut(instance).and_then(|planned| planned.part.as_mut()) {
+            ripe.settled.into_iter().for_each(|digest| part.settle(digest));
+            if part.is_whole() {
+                part.loaded = None;
+                early.unload(instance);
+            }
+        }
+        Ok(Some((count, size)))
+    }
+
+    /// What of a batch can be executed, and the batch's bytes.
+    fn ripe(&mut self, instance: Instance) -> Option<(Ripe, usize)> {
+        let open = self.handoffs.open()?;
+        let plan = &self.execution.plan;
+        let part = plan.get(instance)?.part.as_ref()?;
+        let loaded: &Loaded = part.loaded.as_ref()?;
+        let mut ripe = Ripe::default();
+        let mut left: HashSet<u32> = HashSet::new();
+        for number in 0..part.len() {
+            let keys = loaded.touches(number)?;
+            let is_done = part.is_done(number);
+            let is_blind = loaded.is_blind(number);
+            let is_free = |key: &KeyHash| {
+                let digest = key.digest();
+                let is_next = !left.contains(&digest) && plan.unsettled_before(instance, digest).is_none();
+                is_next && (is_blind || open.has(*key))
+            };
+            if !is_done && !keys.iter().all(is_free) {
+                left.extend(keys.iter().map(|key| key.digest()));
+                continue;
+            }
+            ripe.settled.extend(keys.iter().map(|key| key.digest()));
+            if !is_done {
+                ripe.commands.push(number);
+                if is_blind {
+                    ripe.overwritten.extend(keys.iter().map(|key| (*key, instance)));
+                }
+            }
+        }
+        ripe.settled.retain(|digest| !left.contains(digest));
+        Some((ripe, loaded.bytes()))
+    }
+}

@@ -8,15 +8,20 @@
 //!   what is left of it is executed when all is here
 //! ```
 
-use super::super::execution::{Execution, MAX_BURST_BYTES, MAX_BURST_COMMANDS};
+use super::super::execution::Execution;
 use super::super::part::Loaded;
-use super::{FIRST_TICKS, Node};
+use super::Node;
 use skink_engine::error::Fault;
 use skink_engine::key::KeyHash;
 use skink_engine::log::BodyReader;
 use skink_engine::position::Instance;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// What is executed in one turn is about so much at most: what this replica's own clients ask for goes first, and waits for no more
+/// than that.
+const MAX_COMMANDS: u64 = 64;
+const MAX_BYTES: usize = 128 << 10;
 
 /// The commands of a batch, as far as they can be executed.
 #[derive(Default)]
@@ -31,20 +36,18 @@ struct Ripe {
 impl Node {
     /// Executes what is decided behind the cut that is handed over, as far as one turn goes.
     pub(in crate::node) fn execute_meanwhile(&mut self) -> Result<(), Fault> {
-        let (now, has_answered) = (self.now, self.execution.has_answered);
         let Some(open) = self.handoffs.open() else { return Ok(()) };
-        // First answers first.
-        let is_early = !has_answered && now.saturating_sub(open.opened) < FIRST_TICKS;
         let mut next = open.next;
-        if is_early || !self.may_execute_early() {
+        // A segment that is not installed would be by the first command on it, while somebody waits for an answer.
+        if !self.execution.are_installed || !self.may_execute_early() {
             return Ok(());
         }
         let engine = Arc::clone(&self.engine);
         let mut reader = BodyReader::new(engine.log_files());
         let (mut commands, mut bytes) = (0, 0);
         while self.execution.plan.get(next).is_some() && self.execution.plan.barrier(next).is_none() {
-            if commands >= MAX_BURST_COMMANDS || bytes >= MAX_BURST_BYTES {
-                self.is_stirred = true;
+            // No cycle follows for its sake: what is left at the end is executed then.
+            if commands >= MAX_COMMANDS || bytes >= MAX_BYTES {
                 break;
             }
             let Some((executed, size)) = self.execute_ripe(next, &mut reader)? else { break };

@@ -160,6 +160,7 @@ fn what_is_decided_meanwhile_is_executed_at_once_where_it_waits_for_nothing() {
     let mut answers: Vec<_> = (400..440).map(|number| cluster.execute(1, append(&format!("busy/{number}")))).collect();
     answers.extend(busy(460).iter().skip(400).chain(&busy(60)).map(|key| cluster.write(1, key)));
     cluster.until("all are answered", |_| answers.iter().all(|answer| answer.lock().is_some()));
+    cluster.until("all are tried", |cluster| cluster.node(3).execution.early.commands >= 80);
     cluster.run(2);
     assert!(!report(&mut cluster, 3).is_done, "else nothing is shown");
     let node = cluster.node(3);

@@ -146,7 +146,8 @@ impl Node {
         let mut reader = BodyReader::new(engine.log_files());
         for _ in 0..self.execution.early.own.len().min(MAX_TRIES) {
             let Some(instance) = self.execution.early.own.pop_front() else { break };
-            if instance > self.executed() && !self.execute_own(instance, &mut reader)? {
+            let is_over = instance <= self.executed() || self.execution.plan.is_executed(instance);
+            if !is_over && !self.execute_own(instance, &mut reader)? {
                 self.execution.early.own.push_back(instance);
             }
             if self.execution.early.loads_left == 0 {

@@ -469,6 +469,8 @@ impl Node {
         let mut asks = Vec::new();
         let mut wanted = std::mem::take(&mut open.wanted);
         wanted.retain(|hash| !open.has(*hash));
+        // In the same order in every run: what is asked for again comes from a map.
+        wanted.sort_unstable_by_key(|hash| hash.get());
         for hashes in wanted.chunks(MAX_KEYS) {
             let hashes = hashes.iter().map(|hash| hash.get()).collect();
             asks.push(Handoff::PullKeys { instance, hashes });
